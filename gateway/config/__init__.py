@@ -1,0 +1,1 @@
+"""gateway.toml as frozen models: one section for each stage, in order, plus `server`."""

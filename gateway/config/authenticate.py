@@ -1,0 +1,75 @@
+"""[authenticate]: which identity providers are believed, and for what."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from gateway.config.section import Count, HttpsUrl, Seconds, Section
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
+
+
+class Issuer(Section):
+    """One OpenID provider or other source of signed access tokens."""
+
+    issuer: HttpsUrl
+    """The `iss` of its tokens, compared byte for byte."""
+    profile: Literal["oidc", "rfc9068", "cognito"] = "oidc"
+    """Which rules its access tokens follow."""
+    audiences: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Accepted `aud` values (profiles oidc and rfc9068)."""
+    client_ids: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Accepted `client_id` values (profile cognito, whose access tokens have no audience)."""
+    algorithms: tuple[Algorithm, ...] = Field(default=("RS256",), min_length=1)
+    jwks_url: HttpsUrl | None = None
+    """Where the keys are, instead of by discovery."""
+    jwks_file: Path | None = None
+    """A local JWKS, instead of discovery; re-read when it changes."""
+    discovery: Literal["oidc", "rfc8414"] = "oidc"
+    """Which well-known document names the keys."""
+    ca_file: Path | None = None
+    """The certificate authority of the provider, where it is not a public one."""
+    leeway_seconds: float = Field(default=30.0, ge=0, le=60)
+    maximum_lifetime_seconds: Seconds = 86_400.0
+    """Longest accepted lifetime of a token (exp minus iat)."""
+    groups_claim: str | None = None
+    groups_separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Splits a group claim that is one string; without it such a string is one group."""
+    accept_id_tokens: bool = False
+    """Take ID tokens as bearer tokens. They say who signed in, not what a client may do."""
+    login_client_ids: tuple[str, ...] = ()
+    """Clients that sign users in; a token whose audience is one of them is an ID token."""
+    key_age_seconds: Seconds = 600.0
+    """A key that the provider has removed stops verifying within this time."""
+    stale_key_seconds: float = Field(default=3600.0, ge=0)
+    """How long the last good keys serve while the provider is down."""
+
+    @model_validator(mode="after")
+    def _one_source_and_audience(self) -> Self:
+        if self.jwks_url and self.jwks_file:
+            raise ValueError("jwks_url and jwks_file exclude each other")
+        if self.profile == "cognito":
+            if not self.client_ids:
+                raise ValueError('profile "cognito" needs client_ids')
+        elif not self.audiences:
+            raise ValueError(f'profile "{self.profile}" needs audiences')
+        return self
+
+
+class Authenticate(Section):
+    """Issuers, the deny list, and the memory of verified tokens."""
+
+    issuers: tuple[Issuer, ...] = Field(min_length=1)
+    deny_list_file: Path | None = None
+    """TOML with [[deny]] tables (issuer and subject, client_id, or jti), re-read within 5 s."""
+    cached_tokens: Count = 20_000
+    """How many verified tokens are remembered."""
+    maximum_token_bytes: int = Field(default=16_384, ge=512, le=65_536)
+
+    @model_validator(mode="after")
+    def _issuers_differ(self) -> Self:
+        names = [issuer.issuer for issuer in self.issuers]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"issuer {name} stands more than once")
+        return self

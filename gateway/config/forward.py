@@ -1,0 +1,40 @@
+"""[forward]: where slurmrestd is and how long it may take."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from gateway.config.section import Bytes, Seconds, Section
+
+
+def check_upstream(value: str) -> str:
+    """http://host:port or unix:/absolute/path."""
+    if value.startswith("unix:/"):
+        return value
+    parts = urlsplit(value)
+    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError("must be http://host:port or unix:/absolute/path")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must be http://host:port, without user, query or fragment")
+    return value
+
+
+class Forward(Section):
+    """The connection to slurmrestd."""
+
+    upstream: Annotated[str, AfterValidator(check_upstream)]
+    connections: int = Field(default=64, ge=4, le=120)
+    """In total for this slurmrestd, which hangs at its 125th."""
+    connect_seconds: Seconds = 2.0
+    idle_seconds: Seconds = 60.0
+    """The longest silence in the middle of an answer, and the life of an unused connection."""
+    read_seconds: Seconds = 20.0
+    """Until the first byte of an answer to a plain read. slurmrestd needs 9 s to say that slurmctld is down."""
+    write_seconds: Seconds = 60.0
+    heavy_seconds: Seconds = 300.0
+    """Until the first byte for heavy reads and bulk operations."""
+    buffer_bytes: Bytes = 8_388_608
+    """Answers up to this size leave slurmrestd at once, however slowly the client reads."""
+    minimum_bytes_per_second: Bytes = 16_384
+    """Slower readers of larger answers are cut off."""

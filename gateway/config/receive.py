@@ -1,0 +1,23 @@
+"""[receive]: what a request may look like."""
+
+from pydantic import Field
+
+from gateway.config.section import Bytes, Seconds, Section
+
+
+class Receive(Section):
+    """Sizes and forms of requests."""
+
+    maximum_body_bytes: Bytes = Field(default=52_428_800, le=52_428_800)
+    """Largest request body. slurmrestd itself takes 52,428,800 bytes and no more."""
+    maximum_body_bytes_by_operation: dict[str, Bytes] = Field(default_factory=dict)
+    """Smaller caps for single operations: { "POST /slurm/*/job/submit" = 8388608 }."""
+    memory_body_bytes: Bytes = 1_048_576
+    """Bodies up to this size stay in memory; larger ones go to an unlinked file in the state directory."""
+    body_idle_seconds: Seconds = 20.0
+    """How long a client may pause while it sends a body."""
+    body_seconds: Seconds = 300.0
+    """How long a whole body may take."""
+    maximum_url_bytes: Bytes = 8192
+    accept_yaml: bool = False
+    """Also take application/x-yaml bodies."""

@@ -1,0 +1,150 @@
+"""Every way to say no: a stable code, its HTTP status and one sentence for the client."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class Reason(Enum):
+    """(code, HTTP status, sentence). The code is stable; each has a page `docs/errors/<code>.md`."""
+
+    code: str
+    status: int
+    sentence: str
+
+    def __init__(self, code: str, status: int, sentence: str) -> None:
+        self.code = code
+        self.status = status
+        self.sentence = sentence
+
+    # receive
+    TARGET_MALFORMED = ("target-malformed", 400, "The request target is not in canonical form.")
+    TARGET_TOO_LONG = ("target-too-long", 414, "The request target is too long.")
+    HEADER_MALFORMED = ("header-malformed", 400, "A header field cannot be read in one way only.")
+    HEADERS_TOO_LARGE = ("headers-too-large", 431, "The header has too many fields or bytes.")
+    HEADERS_TIMEOUT = ("headers-timeout", 408, "The header did not arrive in time.")
+    HOST_INVALID = ("host-invalid", 400, "Exactly one valid Host header is required.")
+    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "Only GET, POST and DELETE are served.")
+    FRAMING_INVALID = (
+        "framing-invalid",
+        400,
+        "The length of the body is not stated in exactly one way.",
+    )
+    EXPECTATION_UNKNOWN = (
+        "expectation-unknown",
+        417,
+        "The only known expectation is 100-continue.",
+    )
+    NOT_ACCEPTABLE = ("not-acceptable", 406, "None of the accepted media types can be served.")
+    MEDIA_TYPE_UNSUPPORTED = (
+        "media-type-unsupported",
+        415,
+        "The body must be application/json without content coding.",
+    )
+    BODY_UNEXPECTED = ("body-unexpected", 400, "This operation takes no body.")
+    BODY_REQUIRED = ("body-required", 400, "This operation needs a body.")
+    BODY_TOO_LARGE = ("body-too-large", 413, "The body is larger than this operation allows.")
+    BODY_TIMEOUT = ("body-timeout", 408, "The body did not arrive in time.")
+    # authenticate
+    CREDENTIALS_AMBIGUOUS = (
+        "credentials-ambiguous",
+        400,
+        "Send exactly one bearer token, in the Authorization header only.",
+    )
+    AUTHORIZATION_MALFORMED = (
+        "authorization-malformed",
+        400,
+        "The Authorization header is not a well-formed bearer credential.",
+    )
+    TOKEN_MISSING = ("token-missing", 401, "A bearer token is required.")
+    TOKEN_INVALID = ("token-invalid", 401, "The access token is not valid here.")
+    TOKEN_EXPIRING = ("token-expiring", 401, "The access token ends too soon to be used.")
+    KEYS_UNAVAILABLE = (
+        "keys-unavailable",
+        503,
+        "The identity provider's keys cannot be had at the moment.",
+    )
+    AUTHENTICATION_THROTTLED = (
+        "authentication-throttled",
+        429,
+        "Too many failed authentications from this address.",
+    )
+    # map_user
+    USER_UNMAPPED = ("user-unmapped", 403, "No rule maps this identity to a Slurm user.")
+    USER_FORBIDDEN = (
+        "user-forbidden",
+        403,
+        "This identity maps to a user that the gateway never acts as.",
+    )
+    USER_UNKNOWN = ("user-unknown", 403, "The mapped user has no account on the cluster.")
+    SUBJECT_CONFLICT = (
+        "subject-conflict",
+        403,
+        "The mapped user is bound to another subject.",
+    )
+    DIRECTORY_UNAVAILABLE = (
+        "directory-unavailable",
+        503,
+        "The user directory cannot be asked at the moment.",
+    )
+    # authorize
+    OPERATION_UNLISTED = ("operation-unlisted", 403, "This operation is not allowed for you.")
+    QUERY_UNLISTED = ("query-unlisted", 400, "A query parameter is not known for this operation.")
+    PARAMETER_INVALID = ("parameter-invalid", 400, "A parameter has a value of the wrong kind.")
+    # limit
+    RATE_EXCEEDED = ("rate-exceeded", 429, "Too many requests of this kind.")
+    CONCURRENCY_EXCEEDED = ("concurrency-exceeded", 429, "Too many requests at the same time.")
+    BUSY = ("busy", 503, "All connections to slurmrestd are in use.")
+    # credential
+    CREDENTIAL_UNAVAILABLE = (
+        "credential-unavailable",
+        503,
+        "No Slurm credential can be issued at the moment.",
+    )
+    CREDENTIAL_USER_MISMATCH = (
+        "credential-user-mismatch",
+        403,
+        "The configured Slurm credential belongs to another user.",
+    )
+    # forward
+    UPSTREAM_UNREACHABLE = ("upstream-unreachable", 502, "slurmrestd cannot be reached.")
+    UPSTREAM_TIMEOUT = ("upstream-timeout", 504, "slurmrestd did not answer in time.")
+    UPSTREAM_INVALID = ("upstream-invalid", 502, "slurmrestd's answer could not be read.")
+    CREDENTIAL_REFUSED = (
+        "credential-refused",
+        502,
+        "Slurm refused the credential that the gateway issued.",
+    )
+    # audit, and the gateway itself
+    AUDIT_UNAVAILABLE = ("audit-unavailable", 503, "The audit cannot be written at the moment.")
+    SHUTTING_DOWN = ("shutting-down", 503, "The gateway is shutting down.")
+    PAGE_UNKNOWN = ("page-unknown", 404, "There is nothing at this address.")
+    INTERNAL_ERROR = ("internal-error", 500, "The gateway failed; the request was not forwarded.")
+    # written to the audit only, because nobody is left to be answered
+    CLIENT_CLOSED = ("client-closed", 499, "The client went away before the answer was complete.")
+    CLIENT_TOO_SLOW = ("client-too-slow", 499, "The client read too slowly.")
+
+
+class Denied(Exception):
+    """A refusal on its way to the client.
+
+    `note` is for the audit alone; `detail`, `headers` and `members` (extra members of the problem
+    document, RFC 9457 section 3.2) are public. `rule` names the configured rule that decided.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        note: str = "",
+        *,
+        detail: str = "",
+        rule: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        members: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(reason.code)
+        self.reason = reason
+        self.note = note
+        self.detail = detail or reason.sentence
+        self.rule = rule
+        self.headers = headers
+        self.members = members or {}

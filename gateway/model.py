@@ -1,0 +1,223 @@
+"""The nouns of the gateway: what each stage hands to the next. Frozen values, standard library only."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, NamedTuple, Protocol
+
+Clock = Callable[[], float]
+"""Seconds since the epoch, as `time.time` gives them."""
+
+
+class Secret:
+    """A text that no repr, log or error shows; `reveal` is the one way to read it."""
+
+    __slots__ = ("reveal",)
+
+    def __init__(self, reveal: str) -> None:
+        self.reveal = reveal
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not serialised")
+
+
+class Target(NamedTuple):
+    """The canonical request target. Made only by receive.
+
+    `path` begins with "/", has no empty or dot segment and no trailing slash; its segments and
+    `query`, in order and without duplicate names, are percent-decoded printable ASCII.
+    """
+
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+
+
+class InboundRequest(NamedTuple):
+    """One request after receive. `length` is None for a chunked body and 0 for none."""
+
+    request_id: str
+    method: str
+    target: Target
+    bearer: Secret | None
+    accept: str
+    length: int | None
+    media_type: str
+    expects_continue: bool
+    client_address: str
+    forwarded_for: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Identity:
+    """Who the identity provider says this is; nobody on the cluster yet. Made only by authenticate.
+
+    Times are seconds since the epoch. `subject` is empty for a machine token without `sub`.
+    `token_hash` is keyed, for the audit. `claims` are the verified claims.
+    """
+
+    issuer: str
+    subject: str
+    client_id: str
+    kind: Literal["user", "machine"]
+    groups: tuple[str, ...]
+    issued_at: float
+    expires: float
+    token_hash: str
+    token_id: str = ""
+    acr: str = ""
+    auth_time: float | None = None
+    claims: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What limits and fair shares count by: the subject, or the client of a machine token."""
+        return self.issuer, self.subject or f"client:{self.client_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterUser:
+    """The account that Slurm sees; never root, never Slurm's own user. Made only by map_user.
+
+    `roles` always contains "user". `uid`, `gid` are None where NSS was not asked.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    rule: str = ""
+    uid: int | None = None
+    gid: int | None = None
+
+
+class Risk(StrEnum):
+    """What an operation may do to the cluster or reveal of it."""
+
+    READ = "READ"
+    READ_HEAVY = "READ-HEAVY"
+    READ_ACCOUNTING = "READ-ACCOUNTING"
+    READ_SENSITIVE = "READ-SENSITIVE"
+    READ_BULK = "READ-BULK"
+    SUBMIT = "SUBMIT"
+    ALLOCATE = "ALLOCATE"
+    JOB_WRITE = "JOB-WRITE"
+    JOB_WRITE_BULK = "JOB-WRITE-BULK"
+    ACCT_JOB_WRITE = "ACCT-JOB-WRITE"
+    ADMIN = "ADMIN"
+    UTIL = "UTIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of slurmrestd. `template` has `{version}` where the API version stands."""
+
+    method: str
+    template: str
+    risk: Risk
+    changes_state: bool
+    takes_body: bool
+    summary: str = ""
+
+    @property
+    def name(self) -> str:
+        """As the configuration writes it: "POST /slurm/*/job/submit"."""
+        return f"{self.method} {self.template.replace('{version}', '*')}"
+
+
+class AuthorizedCall(NamedTuple):
+    """What will be asked of slurmrestd. Made only by authorize.
+
+    `target` is rebuilt from the template and the checked parameters and goes out byte for byte;
+    `risk` is the operation's class, raised where a parameter asks for more; `rule` allowed it.
+    """
+
+    operation: Operation
+    version: str
+    target: bytes
+    risk: Risk
+    rule: str
+    job_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCredential:
+    """The user name and token for slurmrestd. Made only by credential.
+
+    `shared` tells that the token also serves other users (impersonation), so that connections
+    are kept apart by `user` as well as by token.
+    """
+
+    user: str
+    token: Secret
+
+
+class Lease(Protocol):
+    """A share of something that is counted; given back exactly once."""
+
+    def release(self) -> None: ...
+
+
+class Body(Protocol):
+    """A whole request body, in memory or in an unlinked file; read once, in order, then closed."""
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def rewind(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Admission(NamedTuple):
+    """A head that every stage before the body has let through."""
+
+    request: InboundRequest
+    identity: Identity
+    user: ClusterUser
+    call: AuthorizedCall
+    lease: Lease
+
+
+class Grant(NamedTuple):
+    """Everything that forward needs. `slot` is the right to one upstream connection."""
+
+    admission: Admission
+    body: Body | None
+    credential: UpstreamCredential
+    slot: Lease
+
+
+@dataclass(slots=True)
+class AuditRecord:
+    """What becomes of one request: the only value that changes, filled as the request moves."""
+
+    request_id: str
+    time: float
+    method: str = ""
+    raw_target: str = ""
+    client_address: str = ""
+    forwarded_for: str = ""
+    request: InboundRequest | None = None
+    token_hash: str = ""
+    identity: Identity | None = None
+    user: ClusterUser | None = None
+    call: AuthorizedCall | None = None
+    granted: bool = False
+    code: str = ""
+    rule: str = ""
+    note: str = ""
+    status: int = 0
+    body_sha256: str = ""
+    slurm_errors: tuple[str, ...] = ()
+    job_ids: tuple[str, ...] = ()
+    bytes_in: int = 0
+    bytes_out: int = 0
+    upstream_seconds: float = 0.0
+    total_seconds: float = 0.0
+    complete: bool = False

@@ -1,0 +1,123 @@
+"""The order of the stages: (InboundRequest) -> Admission, then (Admission, Body) -> Grant, or Denied."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.denial import Denied
+from gateway.model import (
+    Admission,
+    AuditRecord,
+    AuthorizedCall,
+    Body,
+    ClusterUser,
+    Grant,
+    Identity,
+    InboundRequest,
+    Lease,
+    Secret,
+    UpstreamCredential,
+)
+
+
+class Authenticate(Protocol):
+    """Who does the identity provider say this is?"""
+
+    async def __call__(self, request: InboundRequest) -> Identity: ...
+
+
+class MapUser(Protocol):
+    """Which account of the cluster is this identity?"""
+
+    async def __call__(self, identity: Identity) -> ClusterUser: ...
+
+
+class Authorize(Protocol):
+    """Which allowlisted operation is asked for, and may this user have it?"""
+
+    def __call__(
+        self, request: InboundRequest, identity: Identity, user: ClusterUser
+    ) -> AuthorizedCall: ...
+
+
+class CheckBody(Protocol):
+    """Does the announced body fit the operation?"""
+
+    def __call__(self, request: InboundRequest, call: AuthorizedCall) -> None: ...
+
+
+class Limit(Protocol):
+    """Is there room for one more request of this identity and class? The lease ends with it."""
+
+    async def __call__(self, identity: Identity, call: AuthorizedCall) -> Lease: ...
+
+
+class Slots(Protocol):
+    """A fair share of slurmrestd's few connections, waited for in a bounded queue."""
+
+    async def acquire(self, identity: Identity) -> Lease: ...
+
+
+class IssueCredential(Protocol):
+    """The token that slurmrestd takes for this user, never outliving the caller's own."""
+
+    async def __call__(
+        self, identity: Identity, user: ClusterUser, bearer: Secret | None
+    ) -> UpstreamCredential: ...
+
+
+class AuditLog(Protocol):
+    """`open` before anything is forwarded, `close` when all is over, exactly once a request."""
+
+    async def open(self, record: AuditRecord) -> None: ...
+
+    async def close(self, record: AuditRecord) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The stages of one configuration generation, joined."""
+
+    authenticate: Authenticate
+    map_user: MapUser
+    authorize: Authorize
+    check_body: CheckBody
+    limit: Limit
+    slots: Slots
+    credential: IssueCredential
+    audit: AuditLog
+
+    async def admit(self, request: InboundRequest, record: AuditRecord) -> Admission:
+        """Decide on the head alone. The caller releases the lease of the Admission."""
+        record.request = request
+        record.identity = identity = await self.authenticate(request)
+        record.user = user = await self.map_user(identity)
+        record.call = call = self.authorize(request, identity, user)
+        self.check_body(request, call)
+        lease = await self.limit(identity, call)
+        return Admission(request, identity, user, call, lease)
+
+    async def settle(self, admission: Admission, body: Body | None, record: AuditRecord) -> Grant:
+        """Take what forwarding needs, the credential last: none exists for what is not sent.
+
+        The caller releases the slot of the Grant.
+        """
+        slot = await self.slots.acquire(admission.identity)
+        try:
+            credential = await self.credential(
+                admission.identity, admission.user, admission.request.bearer
+            )
+            record.granted, record.rule = True, admission.call.rule
+            await self.audit.open(record)
+        except BaseException:
+            slot.release()
+            raise
+        return Grant(admission, body, credential, slot)
+
+
+def note_denial(record: AuditRecord, denied: Denied) -> None:
+    """Write a refusal into the record."""
+    record.granted = False
+    record.code = denied.reason.code
+    record.status = denied.reason.status
+    record.rule = denied.rule or record.rule
+    record.note = denied.note
