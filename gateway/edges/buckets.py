@@ -1,0 +1,121 @@
+"""(rate, key) -> within the rate or not: sliding window counters in this process's memory."""
+
+import ipaddress
+import time
+
+from limits import RateLimitItem, RateLimitItemPerSecond, parse
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from gateway.denial import Reason
+from gateway.stages.limit import Rate, Refusal, too_fast
+
+_SWEEP_SECONDS = 5.0
+
+
+class SweptMemoryStorage(MemoryStorage):
+    """The library's memory storage without its expiry thread.
+
+    The library starts a thread every 10 ms of traffic to look through all keys; a sweep every
+    few seconds, from the calls themselves, costs nothing that can be measured.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_sweep = time.time() + _SWEEP_SECONDS
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count `amount` more under `key`, which is forgotten `expiry` seconds after its first."""
+        now = time.time()
+        if now >= self._next_sweep:
+            self._sweep(now)
+        if self.expirations.get(key, 0.0) <= now:
+            self.storage.pop(key, None)
+            self.expirations[key] = now + expiry
+        self.storage[key] += amount
+        return self.storage[key]
+
+    def _sweep(self, now: float) -> None:
+        self._next_sweep = now + _SWEEP_SECONDS
+        for key in [key for key, end in self.expirations.items() if end <= now]:
+            del self.expirations[key]
+            self.storage.pop(key, None)
+
+
+def read_rate(name: str, text: str) -> Rate:
+    """`"50/second"`, in any form that the library reads, as a Rate. Raises ValueError."""
+    item = parse(text)
+    return Rate(name, item.amount, item.get_expiry())
+
+
+class MemoryBuckets:
+    """A RateStore for one process; the algorithm is the `limits` library's."""
+
+    def __init__(self) -> None:
+        self._storage = SweptMemoryStorage()
+        self._window = SlidingWindowCounterRateLimiter(self._storage)
+        self._items: dict[Rate, RateLimitItem] = {}
+
+    async def hit(self, rate: Rate, key: str) -> Refusal | None:
+        """Count one request and say whether it was within the rate."""
+        item = self._item(rate)
+        if self._window.hit(item, key):
+            return None
+        return Refusal(self._free_in(item, key))
+
+    async def test(self, rate: Rate, key: str) -> Refusal | None:
+        """Say whether a hit would be within the rate, without counting it."""
+        item = self._item(rate)
+        return None if self._window.test(item, key) else Refusal(self._free_in(item, key))
+
+    def _item(self, rate: Rate) -> RateLimitItem:
+        item = self._items.get(rate)
+        if item is None:
+            item = RateLimitItemPerSecond(rate.amount, rate.window_seconds, namespace="gateway")
+            self._items[rate] = item
+        return item
+
+    def _free_in(self, item: RateLimitItem, key: str) -> float:
+        """Seconds until the weighted count is below the amount.
+
+        The library's own reset time is that of the next counter to shrink, which can be too early.
+        """
+        window = item.get_expiry()
+        previous, previous_left, current, current_left = self._storage.get_sliding_window(
+            item.key_for(key), window
+        )
+        if current >= item.amount or not previous:
+            return current_left - window  # the end of the current window
+        return max(0.0, previous_left - (item.amount - current) * window / previous)
+
+
+class AddressBudget:
+    """Failed authentications by client address; the ceiling is high, addresses are shared."""
+
+    def __init__(self, rate: Rate, buckets: MemoryBuckets) -> None:
+        self._rate = rate
+        self._buckets = buckets
+
+    async def check(self, address: str) -> None:
+        """Raise Denied (429) where the address has used up its failures."""
+        if not address:
+            return
+        refusal = await self._buckets.test(self._rate, address_key(address))
+        if refusal is not None:
+            raise too_fast(self._rate, refusal, Reason.AUTHENTICATION_THROTTLED)
+
+    async def count(self, address: str) -> None:
+        """Count one failed authentication."""
+        if address:
+            await self._buckets.hit(self._rate, address_key(address))
+
+
+def address_key(address: str) -> str:
+    """An IPv4 address, or the /64 of an IPv6 one, which is what a single host is given."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:  # noqa: PLR2004 (the number of the protocol)
+        return address
+    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))

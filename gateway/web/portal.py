@@ -1,0 +1,91 @@
+"""What the gateway answers by itself on the public listener: its metadata, its error pages, a front page."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from gateway.denial import Denied, Reason
+from gateway.web.problems import PROBLEM_TYPE, render
+
+METADATA_PATH = "/.well-known/oauth-protected-resource"
+PORTAL_PREFIXES = ("/.well-known/", "/gateway/")
+
+
+def is_portal_path(raw_path: bytes) -> bool:
+    """Whether the portal answers this path; slurmrestd has no operation below these."""
+    return raw_path == b"/" or raw_path.startswith((b"/.well-known/", b"/gateway/"))
+
+
+def build_portal(public_url: str, cluster: str, issuers: Sequence[str]) -> FastAPI:
+    """The FastAPI application for everything that is not proxied. Nothing here needs a token."""
+    portal = FastAPI(
+        title="slurm-gateway", docs_url=None, redoc_url=None, openapi_url=None, debug=False
+    )
+    metadata = protected_resource_metadata(public_url, cluster, issuers)
+
+    @portal.get(METADATA_PATH)
+    async def resource_metadata() -> JSONResponse:
+        return JSONResponse(metadata, headers={"Cache-Control": "public, max-age=300"})
+
+    @portal.get("/")
+    async def front_page() -> PlainTextResponse:
+        return PlainTextResponse(
+            f"slurm-gateway for the cluster {cluster}.\n"
+            f"Slurm's REST API is below /slurm/ and /slurmdb/, with a bearer token.\n"
+            f"Who issues tokens: {METADATA_PATH}\n"
+        )
+
+    @portal.get(PROBLEM_TYPE + "{code}")
+    async def error_page(code: str) -> PlainTextResponse:
+        return PlainTextResponse(read_error_page(code), media_type="text/markdown; charset=utf-8")
+
+    portal.add_exception_handler(Denied, _answer_denied)
+    portal.add_exception_handler(HTTPException, _answer_http_exception)
+    return portal
+
+
+def protected_resource_metadata(
+    public_url: str, cluster: str, issuers: Sequence[str]
+) -> dict[str, Any]:
+    """The document of RFC 9728 section 2; members without a value are left out."""
+    return {
+        "resource": public_url,
+        "resource_name": f"Slurm cluster {cluster}",
+        "authorization_servers": list(issuers),
+        "bearer_methods_supported": ["header"],
+    }
+
+
+def read_error_page(code: str) -> str:
+    """The page of one code. Raises Denied(PAGE_UNKNOWN); `code` is compared, never joined unchecked."""
+    if code not in {reason.code for reason in Reason}:
+        raise Denied(Reason.PAGE_UNKNOWN, f"no such code: {code[:64]}")
+    return files("gateway.web").joinpath("errors", f"{code}.md").read_text(encoding="utf-8")
+
+
+async def _answer_denied(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Denied)  # noqa: S101 (registered for Denied alone)
+    status, headers, body = render(error, request_id_of(request))
+    response = Response(body, status)
+    response.raw_headers = headers
+    return response
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (registered for HTTPException alone)
+    is_method = error.status_code == Reason.METHOD_NOT_ALLOWED.status
+    denied = (
+        Denied(Reason.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
+        if is_method
+        else Denied(Reason.PAGE_UNKNOWN)
+    )
+    return await _answer_denied(request, denied)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the dispatcher has given this request."""
+    return str(request.scope.get("gateway.request_id", ""))
