@@ -1,0 +1,143 @@
+"""Command line -> measured cells, results.json, docs/performance.md, verdicts, exit code.
+
+`make bench` runs every cell with every variant. A run of a part prints its tables and writes
+nothing, because it would mix figures of different hours.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from benchmarks.cells import CELLS, Cell
+from benchmarks.identity import make_provider
+from benchmarks.lineup import UnfitError, lineup
+from benchmarks.load import LoadError
+from benchmarks.machine import describe_machine
+from benchmarks.measure import Effort
+from benchmarks.packages import PackagesMissingError, install_missing
+from benchmarks.processes import ProcessStartError
+from benchmarks.report import MarkersMissingError, as_markdown, as_text, write_between_markers
+from benchmarks.results import Row, make_rows, write_rows
+from benchmarks.rounds import run_rounds
+from benchmarks.scene import Variant
+from benchmarks.variants import VARIANTS
+from benchmarks.verdicts import Verdict, judge
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+RESULTS = CHECKOUT / "benchmarks" / "results.json"
+DOCUMENT = CHECKOUT / "docs" / "performance.md"
+STATE = CHECKOUT / ".lab" / "bench"
+
+EXPECTED = (
+    LoadError,
+    MarkersMissingError,
+    PackagesMissingError,
+    ProcessStartError,
+    UnfitError,
+)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="One short round of everything: a smoke test.")
+@click.option(
+    "--cell",
+    "cells",
+    multiple=True,
+    type=click.Choice([cell.name for cell in CELLS]),
+    help="Only this cell; may be given several times.",
+)
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice([variant.name for variant in VARIANTS]),
+    help="Only this variant; may be given several times. Ratios need haproxy.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Seconds of load for each variant in each round.",
+)
+@click.option(
+    "--keep", is_flag=True, help="Keep configurations and logs below .lab/bench after the run."
+)
+def main(
+    *,
+    quick: bool,
+    cells: tuple[str, ...],
+    variants: tuple[str, ...],
+    rounds: int,
+    seconds: int,
+    keep: bool,
+) -> None:
+    """Measure the gateway beside direct, nginx, HAProxy and Apache.
+
+    Variants take turns within each round; ratios are medians of the ratios within a round.
+    Exit code 1 means errors (answers that were not 200, broken connections, timeouts) or a
+    variant that could not run; a missed target is printed and leaves the exit code at 0.
+    """
+    effort = Effort(seconds=1, pairs=200, downloads=1) if quick else Effort(seconds, 1000, 3)
+    chosen_cells = [cell for cell in CELLS if not cells or cell.name in cells]
+    chosen = [variant for variant in VARIANTS if not variants or variant.name in variants]
+    try:
+        rows = _measure(chosen_cells, chosen, 1 if quick else rounds, effort, keep)
+        verdicts = judge(rows)
+        if not (quick or cells or variants):
+            _write(rows, verdicts)
+    except EXPECTED as error:
+        click.echo(f"benchmark failed: {error}", err=True)
+        sys.exit(1)
+    click.echo(f"\n{as_text(rows)}\n")
+    for verdict in verdicts:
+        click.echo(verdict.line)
+    sys.exit(1 if any(row.errors for row in rows) else 0)
+
+
+def _measure(
+    cells: Sequence[Cell], variants: Sequence[Variant], rounds: int, effort: Effort, keep: bool
+) -> list[Row]:
+    """Run the cells group by group, so that each group's variants start once."""
+    install_missing()
+    rows: list[Row] = []
+    with _folder(keep) as folder:
+        provider = make_provider(folder)
+        for group in dict.fromkeys(cell.group for cell in cells):
+            with lineup(group, variants, provider, folder) as running:
+                for cell in cells:
+                    if cell.group == group:
+                        rows += make_rows(cell, run_rounds(cell, running, rounds, effort))
+    return rows
+
+
+@contextmanager
+def _folder(keep: bool) -> Iterator[Path]:
+    """Make a folder for this run's configurations, logs and keys."""
+    folder = STATE / str(os.getpid())
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        if keep:
+            click.echo(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder)
+
+
+def _write(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> None:
+    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    write_rows(RESULTS, rows)
+    write_between_markers(DOCUMENT, as_markdown(rows, verdicts, describe_machine(), command))
+    click.echo(f"wrote {RESULTS} and {DOCUMENT}")
+
+
+if __name__ == "__main__":
+    main()

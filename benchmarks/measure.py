@@ -1,0 +1,174 @@
+"""(subject, effort) -> one round's figures: by wrk, by downloads, or by alternating requests."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load import run_load
+from benchmarks.processes import ProcessTree
+from benchmarks.scene import Backend, Endpoint
+from benchmarks.wire import Answer, BadAnswerError, Connection, Pace, get_request
+
+MEGABYTE = 1_000_000
+HTTP_OK = 200
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A variant that runs: where it listens, what runs it (nothing for direct)."""
+
+    name: str
+    endpoint: Endpoint
+    backend: Backend
+    authority: Path
+    tree: ProcessTree | None
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done in one round."""
+
+    seconds: float
+    pairs: int
+    downloads: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One variant's figures of one round; None where a figure has no meaning."""
+
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+    cpu_us_per_request: float | None
+    memory_growth_mb: float | None
+    megabytes_per_second: float | None = None
+    added_us: float | None = None
+
+
+@dataclass
+class Cost:
+    """What the variant's processes used meanwhile; filled when the block ends."""
+
+    cpu_seconds: float | None = None
+    memory_growth_mb: float | None = None
+
+    def cpu_us(self, requests: int) -> float | None:
+        """Return CPU microseconds for one of so many requests."""
+        if self.cpu_seconds is None or requests == 0:
+            return None
+        return self.cpu_seconds / requests * 1e6
+
+
+@contextmanager
+def costing(tree: ProcessTree | None) -> Iterator[Cost]:
+    """Note CPU time, and the peak of memory above where it stood before."""
+    cost = Cost()
+    if tree is None:
+        yield cost
+        return
+    tree.reset_peak()
+    cpu, memory = tree.cpu_seconds(), tree.resident_mb()
+    yield cost
+    cost.cpu_seconds = tree.cpu_seconds() - cpu
+    cost.memory_growth_mb = max(0.0, tree.peak_mb() - memory)
+
+
+def measure_load(subject: Subject, effort: Effort, connections: int) -> Measure:
+    """Ask for the small answer as fast as the connections allow."""
+    with costing(subject.tree) as cost:
+        load = run_load(subject.endpoint, subject.backend.small_target, connections, effort.seconds)
+    return Measure(
+        requests_per_second=load.requests_per_second,
+        p50_ms=load.p50_ms,
+        p99_ms=load.p99_ms,
+        errors=load.errors,
+        cpu_us_per_request=cost.cpu_us(load.requests),
+        memory_growth_mb=cost.memory_growth_mb,
+    )
+
+
+def measure_download(subject: Subject, downloads: int, pace: Pace | None) -> Measure:
+    """Read the large answer some times over one kept connection."""
+    request = get_request(subject.backend.large_target, subject.endpoint)
+    samples = Samples()
+    with (
+        costing(subject.tree) as cost,
+        Connection(subject.endpoint, subject.authority, pace) as connection,
+    ):
+        for _ in range(downloads):
+            samples.ask(connection, request)
+    size = samples.body_bytes / max(1, len(samples.seconds))
+    megabytes_per_second = size / MEGABYTE / statistics.median(samples.seconds)
+    return samples.measure(cost, megabytes_per_second=megabytes_per_second)
+
+
+def measure_added_latency(subject: Subject, direct: Subject, pairs: int) -> Measure:
+    """Ask direct and the variant in turn, one request at a time, and compare the medians.
+
+    The backend's own drift hits both alike; which of the two goes first alternates as well.
+    """
+    target = subject.backend.small_target
+    ours, theirs = Samples(), Samples()
+    with (
+        Connection(direct.endpoint, direct.authority) as straight,
+        Connection(subject.endpoint, subject.authority) as through,
+        costing(subject.tree) as cost,
+    ):
+        sides = [
+            (theirs, straight, get_request(target, direct.endpoint)),
+            (ours, through, get_request(target, subject.endpoint)),
+        ]
+        for _ in range(pairs):
+            for samples, connection, request in sides:
+                samples.ask(connection, request)
+            sides.reverse()
+    added = statistics.median(ours.seconds) - statistics.median(theirs.seconds)
+    return ours.measure(cost, added_us=added * 1e6)
+
+
+class Samples:
+    """Times, sizes and errors of single requests on one connection."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.seconds: list[float] = []
+        self.body_bytes = 0
+        self.errors = 0
+
+    def ask(self, connection: Connection, request: bytes) -> None:
+        """Take one sample; whatever is not a whole 200 is an error."""
+        started = time.perf_counter()
+        try:
+            answer = connection.ask(request)
+        except (OSError, BadAnswerError):
+            answer = Answer(status=0, body_bytes=0)
+        self.seconds.append(time.perf_counter() - started)
+        self.body_bytes += answer.body_bytes
+        self.errors += answer.status != HTTP_OK
+
+    def measure(
+        self,
+        cost: Cost,
+        megabytes_per_second: float | None = None,
+        added_us: float | None = None,
+    ) -> Measure:
+        """Return the round's figures."""
+        return Measure(
+            requests_per_second=len(self.seconds) / sum(self.seconds),
+            p50_ms=statistics.median(self.seconds) * 1000,
+            p99_ms=_percentile_99(self.seconds) * 1000,
+            errors=self.errors,
+            cpu_us_per_request=cost.cpu_us(len(self.seconds)),
+            memory_growth_mb=cost.memory_growth_mb,
+            megabytes_per_second=megabytes_per_second,
+            added_us=added_us,
+        )
+
+
+def _percentile_99(values: list[float]) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]

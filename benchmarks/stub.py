@@ -1,0 +1,65 @@
+"""A folder -> an nginx that answers like a slurmrestd which costs nothing.
+
+300 bytes of JSON for a ping, 200 MB for the list of jobs, over kept connections: what is left
+to measure is the way there.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.identity import write_secret
+from benchmarks.processes import free_port, running
+from benchmarks.scene import Backend
+from benchmarks.variants.nginx import nginx_command
+
+SMALL_BYTES = 300
+LARGE_BYTES = 200_000_000
+SMALL_TARGET = "/slurm/v0.0.38/ping"
+LARGE_TARGET = "/slurm/v0.0.38/jobs"
+
+SERVER = """\
+    server {{
+        listen 127.0.0.1:{port};
+        default_type application/json;
+        location = {small} {{ return 200 '{answer}'; }}
+        location = {large} {{ alias {file}; }}
+    }}
+"""
+
+
+@contextmanager
+def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
+    """Run the stub; the minting key is random, because nothing behind it looks at a token."""
+    port = free_port()
+    file = folder / "large.json"
+    _write_large_answer(file)
+    key_file = folder / "jwt_hs256.key"
+    write_secret(key_file, os.urandom(32))
+    inside = SERVER.format(
+        port=port, small=SMALL_TARGET, answer=_small_answer(), large=LARGE_TARGET, file=file
+    )
+    with running(nginx_command(folder, inside), port, folder / "stub.log"):
+        yield Backend(
+            name="stub",
+            port=port,
+            small_target=SMALL_TARGET,
+            large_target=LARGE_TARGET,
+            slurm_user=slurm_user,
+            slurm_token="unchecked",  # noqa: S106 - the stub looks at no token
+            key_file=key_file,
+        )
+
+
+def _small_answer() -> str:
+    head, tail = '{"pings":[{"hostname":"node1","ping":"UP"}],"filler":"', '","errors":[]}'
+    return head + "x" * (SMALL_BYTES - len(head) - len(tail)) + tail
+
+
+def _write_large_answer(path: Path) -> None:
+    block = b'{"job_id": 123456, "user_name": "alice", "job_state": "RUNNING"},\n' * 15_000
+    with path.open("wb") as file:
+        for _ in range(LARGE_BYTES // len(block)):
+            file.write(block)
+        file.write(b" " * (LARGE_BYTES - file.tell()))

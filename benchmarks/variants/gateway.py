@@ -1,0 +1,90 @@
+"""A scene -> the gateway, one process, every stage on, limits so high that they never refuse."""
+
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+from benchmarks.identity import AUDIENCE, ISSUER
+from benchmarks.processes import free_port
+from benchmarks.scene import Launch, Scene
+
+CONFIGURATION = """\
+[server]
+listen = "127.0.0.1:{port}"
+{tls}
+public_url = "{scheme}://127.0.0.1:{port}"
+operations_listen = "127.0.0.1:{operations_port}"
+state_directory = "{folder}"
+cluster = "bench"
+
+[[authenticate.issuers]]
+issuer = "{issuer}"
+audiences = ["{audience}"]
+jwks_file = "{jwks}"
+
+[[map_user.rules]]
+issuer = "{issuer}"
+claim = "preferred_username"
+[map_user]
+must_exist = true
+
+[limit]
+concurrent_per_identity = 10000
+[limit.rates]
+read = "100000000/minute"
+read-heavy = "100000000/minute"
+submit = "100000000/minute"
+job-write = "100000000/minute"
+
+[credential]
+provider = "mint"
+key_file = "{key}"
+
+[forward]
+upstream = "http://{backend}"
+connections = 64
+
+[[audit.sinks]]
+type = "file"
+path = "{folder}/audit.jsonl"
+"""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """This project."""
+
+    name: ClassVar[str] = "gateway"
+    verifies: ClassVar[bool] = True
+
+    def launch(self, scene: Scene) -> Launch:
+        """Serve from a configuration that differs from an admin's in its limits only."""
+        configuration = write_configuration(scene)
+        command = [sys.executable, "-m", "gateway.cli", "serve", "--config", configuration]
+        return Launch(command)
+
+
+def write_configuration(scene: Scene) -> str:
+    """Write gateway.toml into the scene's folder and return its path."""
+    path = scene.folder / "gateway.toml"
+    text = CONFIGURATION.format(
+        port=scene.port,
+        operations_port=free_port(),
+        folder=scene.folder,
+        issuer=ISSUER,
+        audience=AUDIENCE,
+        jwks=scene.provider.jwks_file,
+        key=scene.backend.key_file,
+        backend=scene.backend.address,
+        scheme="https" if scene.tls else "http",
+        tls=_tls(scene),
+    )
+    path.write_text(text)
+    return str(path)
+
+
+def _tls(scene: Scene) -> str:
+    if not scene.tls:
+        return ""
+    certificate, key = scene.provider.certificate_file, scene.provider.private_key_file
+    return f'tls_certificate_file = "{certificate}"\ntls_key_file = "{key}"'
