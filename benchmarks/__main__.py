@@ -7,6 +7,7 @@ nothing, because it would mix figures of different hours.
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +15,12 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cells import CELLS, Cell
+from benchmarks.cells import CELLS, Cell, Group, Upstream
 from benchmarks.identity import make_provider
 from benchmarks.lineup import UnfitError, lineup
 from benchmarks.load import LoadError
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Effort
-from benchmarks.packages import PackagesMissingError, install_missing
 from benchmarks.processes import ProcessStartError
 from benchmarks.report import MarkersMissingError, as_markdown, as_text, write_between_markers
 from benchmarks.results import Row, make_rows, write_rows
@@ -28,6 +28,11 @@ from benchmarks.rounds import run_rounds
 from benchmarks.scene import Variant
 from benchmarks.variants import VARIANTS
 from benchmarks.verdicts import Verdict, judge
+from lab import packages
+from lab.machine import MachineLacksError
+from lab.processes import LabError
+from lab.progress import Progress
+from lab.rootfs import MovedError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 RESULTS = CHECKOUT / "benchmarks" / "results.json"
@@ -37,9 +42,11 @@ STATE = CHECKOUT / ".lab" / "bench"
 EXPECTED = (
     LoadError,
     MarkersMissingError,
-    PackagesMissingError,
     ProcessStartError,
     UnfitError,
+    LabError,
+    MachineLacksError,
+    MovedError,
 )
 
 
@@ -85,6 +92,9 @@ def main(
     Exit code 1 means errors (answers that were not 200, broken connections, timeouts) or a
     variant that could not run; a missed target is printed and leaves the exit code at 0.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    machine = describe_machine()
+    click.echo("\n".join(machine))
     effort = Effort(seconds=1, pairs=200, downloads=1) if quick else Effort(seconds, 1000, 3)
     chosen_cells = [cell for cell in CELLS if not cells or cell.name in cells]
     chosen = [variant for variant in VARIANTS if not variants or variant.name in variants]
@@ -92,7 +102,7 @@ def main(
         rows = _measure(chosen_cells, chosen, 1 if quick else rounds, effort, keep)
         verdicts = judge(rows)
         if not (quick or cells or variants):
-            _write(rows, verdicts)
+            _write(rows, verdicts, machine)
     except EXPECTED as error:
         click.echo(f"benchmark failed: {error}", err=True)
         sys.exit(1)
@@ -106,16 +116,22 @@ def _measure(
     cells: Sequence[Cell], variants: Sequence[Variant], rounds: int, effort: Effort, keep: bool
 ) -> list[Row]:
     """Run the cells group by group, so that each group's variants start once."""
-    install_missing()
+    packages.install(packages.GROUPS["bench"], Progress("packages"))
     rows: list[Row] = []
     with _folder(keep) as folder:
         provider = make_provider(folder)
-        for group in dict.fromkeys(cell.group for cell in cells):
+        for group in _groups(cells):
             with lineup(group, variants, provider, folder) as running:
                 for cell in cells:
                     if cell.group == group:
                         rows += make_rows(cell, run_rounds(cell, running, rounds, effort))
-    return rows
+    return sorted(rows, key=lambda row: [cell.name for cell in CELLS].index(row.cell))
+
+
+def _groups(cells: Sequence[Cell]) -> list[Group]:
+    """Return the groups with the real Slurm first: what may fail should fail early."""
+    groups = dict.fromkeys(cell.group for cell in cells)
+    return sorted(groups, key=lambda group: group.upstream is not Upstream.SLURM)
 
 
 @contextmanager
@@ -132,10 +148,10 @@ def _folder(keep: bool) -> Iterator[Path]:
             shutil.rmtree(folder)
 
 
-def _write(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> None:
+def _write(rows: Sequence[Row], verdicts: Sequence[Verdict], machine: Sequence[str]) -> None:
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     write_rows(RESULTS, rows)
-    write_between_markers(DOCUMENT, as_markdown(rows, verdicts, describe_machine(), command))
+    write_between_markers(DOCUMENT, as_markdown(rows, verdicts, machine, command))
     click.echo(f"wrote {RESULTS} and {DOCUMENT}")
 
 
