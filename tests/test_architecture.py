@@ -1,0 +1,64 @@
+"""The house's rules that a machine can hold: layout, imports, and that every refusal is reached."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+from gateway.config.gateway import Gateway
+from gateway.denial import Reason
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "gateway").rglob("*.py"))
+
+
+def test_imports_run_one_way() -> None:
+    assert (
+        lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+        == EXIT_STATUS_SUCCESS
+    )
+
+
+def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
+    sections = list(Gateway.model_fields)
+    assert sections == [
+        "server",
+        "receive",
+        "authenticate",
+        "map_user",
+        "authorize",
+        "limit",
+        "credential",
+        "forward",
+        "audit",
+    ]
+    stages = {path.stem for path in (ROOT / "gateway/stages").glob("*.py")} - {"__init__"}
+    assert set(sections) - {"server"} <= stages
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_opens_with_what_it_is_and_stays_readable(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), "no opening sentence"
+    assert text.count("\n") <= 400
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 45, f"{node.name} is too long"
+
+
+def test_every_refusal_is_raised_somewhere_and_reached_by_a_test() -> None:
+    raised = "\n".join(path.read_text() for path in SOURCES if path.name != "denial.py")
+    tested = "\n".join(
+        path.read_text()
+        for path in (ROOT / "tests").rglob("*")
+        if path.suffix in (".py", ".toml") and path.name != "test_architecture.py"
+    )
+    assert [reason.name for reason in Reason if f"Reason.{reason.name}" not in raised] == []
+    reached = [
+        reason
+        for reason in Reason
+        if f"Reason.{reason.name}" not in tested and f'"{reason.code}"' not in tested
+    ]
+    assert [reason.name for reason in reached] == []

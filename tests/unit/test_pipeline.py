@@ -1,0 +1,105 @@
+"""The order of the stages, and that a refusal anywhere leaves nothing held."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.denial import Denied, Reason
+from gateway.pipeline import Pipeline, note_denial
+from tests.fakes import (
+    FakeLease,
+    StageDouble,
+    make_call,
+    make_credential,
+    make_identity,
+    make_record,
+    make_request,
+    make_user,
+)
+
+ORDER = ["authenticate", "map_user", "authorize", "check_body", "limit"]
+SETTLING = ["slots", "credential", "audit"]
+
+
+class Doubles:
+    """A pipeline of doubles; `fail(name)` makes one stage raise."""
+
+    def __init__(self) -> None:
+        self.trace: list[str] = []
+        self.lease, self.slot = FakeLease(), FakeLease()
+        answers: dict[str, Any] = {
+            "authenticate": make_identity(),
+            "map_user": make_user(),
+            "authorize": make_call(),
+            "check_body": None,
+            "limit": self.lease,
+            "slots": self.slot,
+            "credential": make_credential(),
+            "audit": None,
+        }
+        self.stages: dict[str, Any] = {
+            name: StageDouble(name, self.trace, answer) for name, answer in answers.items()
+        }
+
+    def fail(self, name: str, error: BaseException) -> None:
+        self.stages[name].answer = error
+
+    def pipeline(self) -> Pipeline:
+        stage = self.stages
+        return Pipeline(
+            authenticate=stage["authenticate"].decide_later,
+            map_user=stage["map_user"].decide_later,
+            authorize=stage["authorize"].decide,
+            check_body=stage["check_body"].decide,
+            limit=stage["limit"].decide_later,
+            slots=SimpleNamespace(acquire=stage["slots"].decide_later),
+            credential=stage["credential"].decide_later,
+            audit=SimpleNamespace(
+                open=stage["audit"].decide_later, close=stage["audit"].decide_later
+            ),
+        )
+
+
+async def test_the_stages_run_in_the_published_order() -> None:
+    doubles, record = Doubles(), make_record()
+    pipeline = doubles.pipeline()
+    admission = await pipeline.admit(make_request(), record)
+    await pipeline.settle(admission, None, record)
+    assert doubles.trace == ORDER + SETTLING
+    assert record.granted
+    assert record.rule == make_call().rule
+
+
+@pytest.mark.parametrize("failing", ORDER)
+@pytest.mark.parametrize("error", [Denied(Reason.USER_UNMAPPED), RuntimeError("bug")])
+async def test_a_failure_before_the_body_ends_there_and_grants_nothing(
+    failing: str, error: BaseException
+) -> None:
+    doubles, record = Doubles(), make_record()
+    doubles.fail(failing, error)
+    with pytest.raises(type(error)):
+        await doubles.pipeline().admit(make_request(), record)
+    assert doubles.trace == ORDER[: ORDER.index(failing) + 1]
+    assert not record.granted
+
+
+@pytest.mark.parametrize("failing", ["credential", "audit"])
+@pytest.mark.parametrize("error", [Denied(Reason.CREDENTIAL_UNAVAILABLE), RuntimeError("bug")])
+async def test_a_failure_while_settling_gives_the_slot_back_once(
+    failing: str, error: BaseException
+) -> None:
+    doubles, record = Doubles(), make_record()
+    pipeline = doubles.pipeline()
+    admission = await pipeline.admit(make_request(), record)
+    doubles.fail(failing, error)
+    with pytest.raises(type(error)):
+        await pipeline.settle(admission, None, record)
+    assert doubles.slot.released == 1
+
+
+def test_a_denial_overwrites_an_earlier_grant_in_the_record() -> None:
+    record = make_record(granted=True, rule="allow")
+    note_denial(record, Denied(Reason.AUDIT_UNAVAILABLE, "no room"))
+    assert (record.granted, record.code, record.status) == (False, "audit-unavailable", 503)
+    assert (record.rule, record.note) == ("allow", "no room")

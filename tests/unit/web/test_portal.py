@@ -1,0 +1,78 @@
+"""The gateway's own pages: protected resource metadata, error pages, 404 as a problem document."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from gateway.denial import Reason
+from gateway.web.portal import METADATA_PATH, build_portal, is_portal_path
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
+    portal = build_portal("https://slurm.example.org", "lab", ["https://idp.example.org"])
+    transport = httpx2.ASGITransport(app=portal)
+    async with httpx2.AsyncClient(
+        transport=transport, base_url="https://slurm.example.org"
+    ) as made:
+        yield made
+
+
+async def test_the_metadata_names_this_resource_and_its_issuers(client: httpx2.AsyncClient) -> None:
+    """RFC 9728 section 2."""
+    answer = await client.get(METADATA_PATH)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "resource": "https://slurm.example.org",
+        "resource_name": "Slurm cluster lab",
+        "authorization_servers": ["https://idp.example.org"],
+        "bearer_methods_supported": ["header"],
+    }
+
+
+@pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.code)
+async def test_every_code_has_a_page_that_says_what_to_do(
+    client: httpx2.AsyncClient, reason: Reason
+) -> None:
+    answer = await client.get(f"/gateway/errors/{reason.code}")
+    assert answer.status_code == 200
+    assert answer.text.startswith(f"# {reason.code} ({reason.status})\n\n{reason.sentence}\n")
+    for heading in ("## What it means", "## What to do", "## For administrators"):
+        assert heading in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/gateway/errors/..%2f..%2fproblems.py", "page-unknown"),
+        ("GET", "/gateway/errors/nothing", "page-unknown"),
+        ("GET", "/gateway/", "page-unknown"),
+        ("GET", "/.well-known/openid-configuration", "page-unknown"),
+        ("POST", METADATA_PATH, "method-not-allowed"),
+    ],
+)
+async def test_everything_else_is_a_problem_document(
+    client: httpx2.AsyncClient, method: str, path: str, code: str
+) -> None:
+    answer = await client.request(method, path)
+    assert answer.json()["code"] == code
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (b"/", True),
+        (b"/.well-known/x", True),
+        (b"/gateway/errors/x", True),
+        (b"/slurm/v0.0.45/jobs", False),
+        (b"/gateway", False),
+        (b"//", False),
+        (b"/openapi/v3", False),
+        (b"", False),
+    ],
+)
+def test_only_the_gateways_own_paths_leave_the_pipeline(path: bytes, expected: bool) -> None:
+    assert is_portal_path(path) is expected
