@@ -1,0 +1,100 @@
+"""``python -m lab COMMAND`` -> exit code 0 done, 1 failed, 2 misused, 3 the machine lacks something."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from lab import machine, packages, places, releases
+from lab.fleet import bring_down, bring_up, forget_all, report
+from lab.machine import MachineLacksError
+from lab.processes import LabError
+from lab.progress import Progress
+from lab.slurm import SlurmRelease, all_releases
+
+DONE, FAILED, LACKING = 0, 1, 3
+
+
+def _chosen(names: Sequence[str]) -> list[SlurmRelease]:
+    return [SlurmRelease.named(name) for name in names] if names else all_releases()
+
+
+def _up(options: argparse.Namespace) -> int:
+    return bring_up(_chosen(options.release))
+
+
+def _down(options: argparse.Namespace) -> int:
+    return bring_down(_chosen(options.release), even_in_use=not options.unless_in_use)
+
+
+def _status(options: argparse.Namespace) -> int:
+    sys.stdout.write(report(_chosen(options.release)))
+    return DONE
+
+
+def _install_packages(options: argparse.Namespace) -> int:
+    for group in options.group:
+        if group != "venv" or not machine.has_venv():
+            packages.install(packages.GROUPS[group], Progress("packages"))
+    return DONE
+
+
+def _clean(_: argparse.Namespace) -> int:
+    return forget_all()
+
+
+def _parser() -> argparse.ArgumentParser:
+    known = ", ".join(f"{release.suite} ({release.slurm})" for release in releases.releases())
+    parser = argparse.ArgumentParser(
+        prog="python -m lab",
+        description="Real Slurm releases and a real OpenID provider on this machine's loopback.",
+        epilog=f"RELEASE is one of {known}; all of them when none is named. State: {places.state_root()}",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made
+
+    up = command("up", _up, "install and start releases, several at once")
+    down = command("down", _down, "stop what up started, and nothing else")
+    status = command("status", _status, "say what is installed, running, moved or missing")
+    for each in (up, down, status):
+        each.add_argument("release", nargs="*", metavar="RELEASE")
+    down.add_argument(
+        "--unless-in-use",
+        action="store_true",
+        help="leave it running for a demo or tests that use it",
+    )
+    install = command(
+        "install-packages", _install_packages, "install groups of Debian packages where missing"
+    )
+    install.add_argument("group", nargs="+", choices=sorted(packages.GROUPS))
+    command("clean", _clean, "stop everything and delete all state")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.run is not _status:
+            machine.become_root(sys.argv[1:] if arguments is None else arguments)
+        return int(options.run(options))
+    except MachineLacksError as lacking:
+        sys.stderr.write(f"This machine lacks something:\n{lacking}\n")
+        return LACKING
+    except (LabError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
+    except LookupError as unknown:
+        sys.stderr.write(f"{unknown.args[0]}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""(program, arguments) <-> a recorded process that can be found and stopped again, and no other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+POLL_SECONDS = 0.05
+CLEAN_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/"}
+
+
+class LabError(Exception):
+    """Something in the lab did not come up; the text says what, and where its log is."""
+
+
+def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll until ready; LabError with ``what`` after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise LabError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(POLL_SECONDS)
+
+
+def executable_of(pid: int) -> str:
+    """The path of what a process runs; empty for none and for a zombie."""
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        return ""
+
+
+def start_ticks_of(pid: int) -> str:
+    """When a process started, in clock ticks since boot: it tells a process from a later one with its number."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def descendants_of(pid: int) -> list[int]:
+    """The children of a process and theirs, the youngest generation last."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            parent = int(entry.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(entry.parent.name))
+    found = [pid]
+    for at in found:
+        found.extend(parents.get(at, []))
+    return found[1:]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A process whose number, start time and program are kept in a file."""
+
+    record: Path
+    program: str
+    """The start of its executable's name: slurmctld runs as slurmctld-wlm on Debian."""
+
+    def pid(self) -> int | None:
+        """The number of the running process; None when it does not run, or when that number is another's now."""
+        try:
+            number, ticks = self.record.read_text().split()
+        except (OSError, ValueError):
+            return None
+        pid = int(number)
+        name = Path(executable_of(pid)).name
+        return pid if name.startswith(self.program) and start_ticks_of(pid) == ticks else None
+
+    def start(
+        self,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] = CLEAN_ENVIRONMENT,
+    ) -> int:
+        """Start a program in a session of its own, with its output appended to a log, and record it."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        pid = os.posix_spawnp(
+            command[0], list(command), dict(environment), file_actions=actions, setsid=True
+        )
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        self.record.write_text(f"{pid} {start_ticks_of(pid)}\n")
+        return pid
+
+    def stop(self, seconds: float = 15.0, first: signal.Signals = signal.SIGTERM) -> bool:
+        """Ask the process to end, insist after so many seconds, and forget it. False: it did not run."""
+        pid = self.pid()
+        if pid is not None:
+            end(pid, seconds, first)
+        self.record.unlink(missing_ok=True)
+        return pid is not None
+
+
+def end(pid: int, seconds: float = 15.0, first: signal.Signals = signal.SIGTERM) -> None:
+    """Signal one process and see it gone, with SIGKILL after so many seconds."""
+    ticks = start_ticks_of(pid)
+
+    def gone() -> bool:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        return start_ticks_of(pid) != ticks or not executable_of(pid)
+
+    for sign, patience in ((first, seconds), (signal.SIGKILL, 10.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)
+        with contextlib.suppress(LabError):
+            wait_until(gone, patience, f"end of process {pid}")
+            return
+    raise LabError(f"process {pid} does not end")
