@@ -35,7 +35,7 @@ def test_the_install_steps_of_the_image_give_a_gateway_that_runs(tmp_path: Path)
     (step,) = re.findall(r"^RUN sh (\S+) (\S+) (\S+)$", build_stage(), re.MULTILINE)
     script, source, _ = (tmp_path / part.lstrip("/") for part in step)
     venv = tmp_path / "venv"
-    subprocess.run(["sh", script, source, venv], check=True)
+    subprocess.run(["sh", str(script), str(source), str(venv)], check=True)
     command = [venv / "bin/slurm-gateway", "--version"]
     assert (
         "slurm-gateway"
