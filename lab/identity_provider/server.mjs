@@ -1,0 +1,85 @@
+// A configuration file (see provider.py) -> a real OpenID provider on loopback with a login page that asks for a name.
+import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { Provider, interactionPolicy } from 'oidc-provider';
+
+const settings = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const userBySubject = Object.fromEntries(Object.values(settings.users).map((user) => [user.sub, user]));
+const claimsOf = ({ sub, preferred_username, email, groups }) => ({ sub, preferred_username, email, groups });
+
+// Everybody agrees to everything: the page would only stand between a test and its token.
+async function agreed(ctx) {
+  const { client, session, provider } = ctx.oidc;
+  const known = ctx.oidc.result?.consent?.grantId ?? session.grantIdFor(client.clientId);
+  if (known) return provider.Grant.find(known);
+  const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+  grant.addOIDCScope('openid profile email groups offline_access');
+  grant.addResourceScope(settings.audience, settings.scope);
+  await grant.save();
+  return grant;
+}
+
+const prompts = interactionPolicy.base();
+prompts.get('consent').checks.remove('native_client_prompt');
+
+const provider = new Provider(settings.issuer, {
+  clients: settings.clients,
+  jwks: { keys: JSON.parse(readFileSync(settings.keys_file, 'utf8')).keys },
+  cookies: { keys: [settings.cookie_secret] },
+  scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
+  claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email'], groups: ['groups'] },
+  pkce: { required: () => true },
+  findAccount: (ctx, sub) => userBySubject[sub] && { accountId: sub, claims: () => claimsOf(userBySubject[sub]) },
+  extraTokenClaims: (ctx, token) => {
+    const user = userBySubject[token.accountId];
+    return user && { preferred_username: user.preferred_username, email: user.email, groups: user.groups };
+  },
+  issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
+  loadExistingGrant: agreed,
+  interactions: { policy: prompts, url: (ctx, interaction) => `/login/${interaction.uid}` },
+  ttl: { AccessToken: settings.access_token_lifetime_seconds, ClientCredentials: settings.access_token_lifetime_seconds },
+  features: {
+    devInteractions: { enabled: false },
+    deviceFlow: { enabled: true },
+    clientCredentials: { enabled: true },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => settings.audience,
+      useGrantedResource: () => true,
+      getResourceServerInfo: () => ({
+        scope: settings.scope,
+        audience: settings.audience,
+        accessTokenFormat: 'jwt',
+        accessTokenTTL: settings.access_token_lifetime_seconds,
+        jwt: { sign: { alg: 'RS256' } },
+      }),
+    },
+  },
+});
+
+async function formOf(request) {
+  let text = '';
+  for await (const chunk of request) text += chunk;
+  return new URLSearchParams(text);
+}
+
+const page = (sentence) => `<!doctype html><title>Sign in</title><h1>Sign in</h1><p>${sentence}</p>
+<form method="post"><label>User <input name="login" autofocus autocomplete="username"></label> <button>Sign in</button></form>`;
+
+// A name is enough, but it has to be the name of somebody.
+async function signIn(ctx, next) {
+  if (!ctx.path.startsWith('/login/')) return next();
+  ctx.type = 'html';
+  const names = Object.keys(settings.users).join(', ');
+  if (ctx.method !== 'POST') { ctx.body = page(`One of ${names}; there are no passwords here.`); return; }
+  const user = settings.users[(await formOf(ctx.req)).get('login')];
+  if (!user) { ctx.status = 403; ctx.body = page(`Nobody has this name. There are ${names}.`); return; }
+  const result = { login: { accountId: user.sub } };
+  ctx.redirect(await provider.interactionResult(ctx.req, ctx.res, result));
+  ctx.status = 303;
+}
+
+provider.use(signIn);
+createServer(provider.callback()).listen(settings.port, '127.0.0.1');
