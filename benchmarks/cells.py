@@ -12,6 +12,7 @@ from benchmarks.measure import (
     measure_added_latency,
     measure_download,
     measure_load,
+    measure_upload,
 )
 from benchmarks.wire import Pace
 
@@ -70,6 +71,12 @@ def by_download(pace: Pace | None) -> Measurement:
     return measured
 
 
+def by_upload(subject: Subject, direct: Subject, effort: Effort) -> Measure:
+    """Measure a large request body."""
+    del direct
+    return measure_upload(subject, effort.downloads)
+
+
 def by_added_latency(subject: Subject, direct: Subject, effort: Effort) -> Measure:
     """Measure what the variant adds to direct's median, request by request."""
     return measure_added_latency(subject, direct, effort.pairs)
@@ -93,6 +100,7 @@ CELLS = (
         with_direct=False,
         maximum_rounds=2,
     ),
+    Cell("stub-50mb-up", "50 MB request body", STUB, 1, by_upload),
     Cell(
         "stub-64-tls",
         "64 connections, 300-byte answers, TLS",

@@ -10,9 +10,10 @@ from pathlib import Path
 from benchmarks.load import run_load
 from benchmarks.processes import ProcessTree
 from benchmarks.scene import Backend, Endpoint
-from benchmarks.wire import Answer, BadAnswerError, Connection, Pace, get_request
+from benchmarks.wire import Answer, BadAnswerError, Connection, Pace, get_request, post_request
 
 MEGABYTE = 1_000_000
+UPLOAD_BYTES = 50_000_000
 HTTP_OK = 200
 
 
@@ -104,6 +105,22 @@ def measure_download(subject: Subject, downloads: int, pace: Pace | None) -> Mea
             samples.ask(connection, request)
     size = samples.body_bytes / max(1, len(samples.seconds))
     megabytes_per_second = size / MEGABYTE / statistics.median(samples.seconds)
+    return samples.measure(cost, megabytes_per_second=megabytes_per_second)
+
+
+def measure_upload(subject: Subject, uploads: int) -> Measure:
+    """Submit a job of 50 MB some times over one kept connection."""
+    head, tail = b'{"script":"', b'"}'
+    body = head + b"x" * (UPLOAD_BYTES - len(head) - len(tail)) + tail
+    request = post_request(subject.backend.submit_target, subject.endpoint, body)
+    samples = Samples()
+    with (
+        costing(subject.tree) as cost,
+        Connection(subject.endpoint, subject.authority) as connection,
+    ):
+        for _ in range(uploads):
+            samples.ask(connection, request)
+    megabytes_per_second = UPLOAD_BYTES / MEGABYTE / statistics.median(samples.seconds)
     return samples.measure(cost, megabytes_per_second=megabytes_per_second)
 
 

@@ -20,7 +20,12 @@ COLUMNS = (
     "memory growth MB",
     "errors",
 )
-EXTRA = {"stub-200mb": "MB/s", "stub-200mb-slow": "MB/s", "slurm-1": "added us"}
+EXTRA = {
+    "stub-200mb": "MB/s",
+    "stub-200mb-slow": "MB/s",
+    "stub-50mb-up": "MB/s",
+    "slurm-1": "added us",
+}
 
 
 class MarkersMissingError(Exception):

@@ -1,7 +1,7 @@
 """A folder -> an nginx that answers like a slurmrestd which costs nothing.
 
-300 bytes of JSON for a ping, 200 MB for the list of jobs, over kept connections: what is left
-to measure is the way there.
+300 bytes of JSON for a ping or a submit (whose body it reads to the end), 200 MB for the list of
+jobs, over kept connections: what is left to measure is the way there.
 """
 
 import os
@@ -18,6 +18,7 @@ SMALL_BYTES = 300
 LARGE_BYTES = 200_000_000
 SMALL_TARGET = "/slurm/v0.0.38/ping"
 LARGE_TARGET = "/slurm/v0.0.38/jobs"
+SUBMIT_TARGET = "/slurm/v0.0.38/job/submit"
 
 SERVER = """\
     server {{
@@ -25,6 +26,7 @@ SERVER = """\
         default_type application/json;
         location = {small} {{ return 200 '{answer}'; }}
         location = {large} {{ alias {file}; }}
+        location = {submit} {{ return 200 '{answer}'; }}
     }}
 """
 
@@ -38,7 +40,12 @@ def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
     key_file = folder / "jwt_hs256.key"
     write_secret(key_file, os.urandom(32))
     inside = SERVER.format(
-        port=port, small=SMALL_TARGET, answer=_small_answer(), large=LARGE_TARGET, file=file
+        port=port,
+        small=SMALL_TARGET,
+        answer=_small_answer(),
+        large=LARGE_TARGET,
+        file=file,
+        submit=SUBMIT_TARGET,
     )
     with running(nginx_command(folder, inside), port, folder / "stub.log"):
         yield Backend(
@@ -46,6 +53,7 @@ def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
             port=port,
             small_target=SMALL_TARGET,
             large_target=LARGE_TARGET,
+            submit_target=SUBMIT_TARGET,
             slurm_user=slurm_user,
             slurm_token="unchecked",  # noqa: S106 - the stub looks at no token
             key_file=key_file,

@@ -1,4 +1,4 @@
-"""One blocking HTTP/1.1 connection: a prepared GET -> status and body length, nothing more.
+"""One blocking HTTP/1.1 connection: a prepared request -> status and body length, nothing more.
 
 Small on purpose: the time between the request's first byte and the answer's last one is what
 the latency cell measures, and a client library would add more than a proxy does.
@@ -7,6 +7,7 @@ the latency cell measures, and a client library would add more than a proxy does
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,9 +41,22 @@ class Pace:
 
 def get_request(target: str, endpoint: Endpoint) -> bytes:
     """Return the bytes of a GET with this endpoint's headers."""
-    lines = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{endpoint.port}"]
-    lines += [f"{name}: {value}" for name, value in endpoint.headers.items()]
-    return ("\r\n".join([*lines, "Accept: application/json", "", ""])).encode()
+    return _head("GET", target, endpoint)
+
+
+def post_request(target: str, endpoint: Endpoint, body: bytes) -> bytes:
+    """Return the bytes of a POST of JSON with this endpoint's headers."""
+    length = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    return _head("POST", target, endpoint, length) + body
+
+
+def _head(
+    method: str, target: str, endpoint: Endpoint, more: Mapping[str, str] | None = None
+) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", f"Host: 127.0.0.1:{endpoint.port}"]
+    headers = {**endpoint.headers, **(more or {}), "Accept": "application/json"}
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 class Connection:

@@ -23,6 +23,7 @@ http {{
     keepalive_requests 1000000000;
     keepalive_timeout 1h;
     sendfile on;
+    client_max_body_size 0;
 {inside}
 }}
 """
