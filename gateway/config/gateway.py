@@ -39,9 +39,9 @@ class Gateway(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003 (the signature is pydantic's)
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (laid over the file by load)
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not read)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not read)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes over the file, and nothing else is read."""
-        return env_settings, init_settings
+        """Only what `load` hands over, which is the file with the environment over it."""
+        return (init_settings,)
