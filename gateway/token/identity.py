@@ -1,0 +1,105 @@
+"""(token whose signature is good, rules of its issuer, now) -> Identity, or TokenRefused."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gateway.model import Identity
+from gateway.token.claims import (
+    Claims,
+    read_groups,
+    read_text,
+    read_time,
+    require_text,
+    require_time,
+)
+from gateway.token.profiles import Profile
+from gateway.token.refused import TokenRefused
+
+_OTHER_KINDS = frozenset({"refresh", "offline", "logout"})
+"""Values of Keycloak's claim `typ` on tokens that are neither access nor ID tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What one issuer's tokens must be like. `groups_separator` splits a group claim that is a string."""
+
+    issuer: str
+    profile: Profile
+    algorithms: frozenset[str]
+    leeway_seconds: float
+    maximum_lifetime_seconds: float
+    groups_claim: str | None = None
+    groups_separator: str | None = None
+
+
+def read_identity(
+    typ: str | None, claims: Claims, rules: TokenRules, now: float, token_hash: str
+) -> Identity:
+    """Judge verified claims. Raises TokenRefused."""
+    _check_kind(claims)
+    issued_at, expires = _read_times(claims, rules, now)
+    client = rules.profile.check(typ, claims)
+    subject = _read_subject(claims, client, required=rules.profile.requires_subject)
+    is_machine = not subject or subject in (client, claims.get("client_id"), claims.get("azp"))
+    return Identity(
+        issuer=rules.issuer,
+        subject=subject,
+        client_id=client,
+        kind="machine" if is_machine else "user",
+        groups=read_groups(claims, rules.groups_claim, rules.groups_separator),
+        issued_at=issued_at,
+        expires=expires,
+        token_hash=token_hash,
+        token_id=read_text(claims, "jti") or "",
+        acr=_acr(claims),
+        auth_time=_auth_time(claims),
+        claims=MappingProxyType(dict(claims)),
+    )
+
+
+def _check_kind(claims: Claims) -> None:
+    """Signed by the issuer, but not for use as a bearer token, whatever the profile."""
+    if "cnf" in claims:
+        raise TokenRefused("bound to a key (cnf), whose possession is not checked")
+    if "events" in claims:
+        raise TokenRefused("a security event or logout token")
+    kind = claims.get("typ")
+    if isinstance(kind, str) and kind.lower() in _OTHER_KINDS:
+        raise TokenRefused("a refresh or logout token")
+
+
+def _read_times(claims: Claims, rules: TokenRules, now: float) -> tuple[float, float]:
+    """(iat, exp), both required, and with nbf consistent with each other and the clock."""
+    issued_at, expires = require_time(claims, "iat"), require_time(claims, "exp")
+    if now >= expires + rules.leeway_seconds:
+        raise TokenRefused("expired")
+    latest = now + rules.leeway_seconds
+    if issued_at > latest:
+        raise TokenRefused("iat lies in the future")
+    not_before = read_time(claims, "nbf")
+    if not_before is not None and not_before > latest:
+        raise TokenRefused("nbf lies in the future")
+    if not 0 < expires - issued_at <= rules.maximum_lifetime_seconds:
+        raise TokenRefused("exp minus iat is not within maximum_lifetime_seconds")
+    return issued_at, expires
+
+
+def _read_subject(claims: Claims, client: str, *, required: bool) -> str:
+    """`sub`; empty for a machine token without one (some providers write null), which names its client."""
+    if required or claims.get("sub") is not None:
+        return require_text(claims, "sub")
+    if not client:
+        raise TokenRefused("neither sub nor a client id")
+    return ""
+
+
+def _acr(claims: Claims) -> str:
+    value = claims.get("acr")
+    return value if isinstance(value, str) else ""
+
+
+def _auth_time(claims: Claims) -> float | None:
+    try:
+        return read_time(claims, "auth_time")
+    except TokenRefused:
+        return None
