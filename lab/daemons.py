@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.layout import Layout
-from lab.packages import tail
-from lab.processes import LabError, Recorded, start_ticks_of, wait_until
+from lab.processes import Recorded
 
 READY_SECONDS = 60.0
 
@@ -59,22 +58,8 @@ class Daemon:
             return False
         for name in self.stale:
             (self.layout.outside / name).unlink(missing_ok=True)
-        pid = self.process.start(self.layout.command(self.arguments, self.user), self.log)
-        ticks = start_ticks_of(pid)
-
-        def ready() -> bool:
-            if start_ticks_of(pid) != ticks or _is_zombie(pid):
-                raise LabError(f"{self.name} ended at once; from {self.log}:\n{tail(self.log)}")
-            return self.is_running() and self.answers()
-
-        wait_until(ready, READY_SECONDS, f"{self.name} answers (its log: {self.log})")
-        return True
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
+        self.process.start(self.layout.command(self.arguments, self.user), self.log)
+        self.process.await_answer(self.answers, READY_SECONDS, self.log)
         return True
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab import places
 from lab.machine import MachineLacksError, codename, is_root
-from lab.processes import LabError
+from lab.processes import LabError, tail
 from lab.progress import Progress
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -62,13 +62,6 @@ def run_logged(
         )
     if done.returncode:
         raise LabError(f"{' '.join(command)} failed; from {log}:\n{tail(log)}")
-
-
-def tail(log: Path, lines: int = 12) -> str:
-    """The last lines of a log, for an error message."""
-    if not log.exists():
-        return "(no log)"
-    return "\n".join("  " + line for line in log.read_text(errors="replace").splitlines()[-lines:])
 
 
 @contextmanager

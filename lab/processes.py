@@ -57,6 +57,21 @@ def descendants_of(pid: int) -> list[int]:
     return found[1:]
 
 
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log, for an error message."""
+    if not log.exists():
+        return "  (there is no log)"
+    return "\n".join("  " + line for line in log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A process whose number, start time and program are kept in a file."""
@@ -94,6 +109,20 @@ class Recorded:
         self.record.parent.mkdir(parents=True, exist_ok=True)
         self.record.write_text(f"{pid} {start_ticks_of(pid)}\n")
         return pid
+
+    def await_answer(self, answers: Callable[[], bool], seconds: float, log: Path) -> None:
+        """Wait until what was just started answers. LabError with its log's end when it ends first or takes longer."""
+        number, ticks = self.record.read_text().split()
+
+        def ready() -> bool:
+            if start_ticks_of(int(number)) != ticks or _is_zombie(int(number)):
+                raise LabError(f"{self.program} ended at once")
+            return self.pid() is not None and answers()
+
+        try:
+            wait_until(ready, seconds, f"an answer of {self.program}")
+        except LabError as error:
+            raise LabError(f"{error}; from {log}:\n{tail(log)}") from None
 
     def stop(self, seconds: float = 15.0, first: signal.Signals = signal.SIGTERM) -> bool:
         """Ask the process to end, insist after so many seconds, and forget it. False: it did not run."""

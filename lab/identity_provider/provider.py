@@ -13,9 +13,8 @@ from typing import Any
 from lab import places
 from lab.identity_provider import node
 from lab.identity_provider.login import log_in, post_form
-from lab.packages import tail
 from lab.ports import choose_ports, remembered_ports
-from lab.processes import LabError, Recorded, wait_until
+from lab.processes import LabError, Recorded
 from lab.progress import Progress
 
 AUDIENCE = "https://localhost:8443"
@@ -123,14 +122,8 @@ class IdentityProvider:
             self._process.start(
                 [str(found.node), str(self._program / "server.mjs"), str(settings)], self.log
             )
-            self._await_answer()
+            self._process.await_answer(self._answers, 20, self.log)
         return True
-
-    def _await_answer(self) -> None:
-        try:
-            wait_until(self._answers, 20, "the OpenID provider answers")
-        except LabError as late:
-            raise LabError(f"{late}; from {self.log}:\n{tail(self.log)}") from None
 
     def down(self) -> bool:
         """Stop it. False: it did not run."""
