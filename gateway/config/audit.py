@@ -12,7 +12,9 @@ class FileSink(Section):
     """One JSON line a request, in a 0600 file that the gateway rotates itself."""
 
     type: Literal["file"]
+    """Where the lines go."""
     path: Path
+    """The file; its directory must exist and be writable."""
     rotate_bytes: Bytes = 268_435_456
     """A file that has reached this size is renamed with its time, and a new one begun."""
 
@@ -21,6 +23,7 @@ class StdoutSink(Section):
     """One JSON line a request on standard output."""
 
     type: Literal["stdout"]
+    """Where the lines go."""
 
 
 Sink = Annotated[FileSink | StdoutSink, Field(discriminator="type")]

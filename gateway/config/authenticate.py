@@ -22,6 +22,7 @@ class Issuer(Section):
     client_ids: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Accepted `client_id` values (profile cognito, whose access tokens have no audience)."""
     algorithms: tuple[Algorithm, ...] = Field(default=("RS256",), min_length=1)
+    """Signature algorithms (RFC 7518) that its tokens may use; nothing else is tried."""
     jwks_url: HttpsUrl | None = None
     """Where the keys are, instead of by discovery."""
     jwks_file: Path | None = None
@@ -31,9 +32,11 @@ class Issuer(Section):
     ca_file: Path | None = None
     """The certificate authority of the provider, where it is not a public one."""
     leeway_seconds: float = Field(default=30.0, ge=0, le=60)
+    """How far the provider's clock may differ from this one's."""
     maximum_lifetime_seconds: Seconds = 86_400.0
     """Longest accepted lifetime of a token (exp minus iat)."""
     groups_claim: str | None = None
+    """The claim that holds the user's groups, for conditions and roles; without it nobody has any."""
     groups_separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """Splits a group claim that is one string; without it such a string is one group."""
     accept_id_tokens: bool = False
@@ -66,6 +69,7 @@ class Authenticate(Section):
     cached_tokens: Count = 20_000
     """How many verified tokens are remembered."""
     maximum_token_bytes: int = Field(default=16_384, ge=512, le=65_536)
+    """A longer token is refused before anything of it is decoded."""
 
     @model_validator(mode="after")
     def _issuers_differ(self) -> Self:

@@ -11,7 +11,9 @@ class Role(Section):
     """Classes (READ, SUBMIT, …) and operations ("POST /slurm/*/reservation"); deny wins."""
 
     allow: tuple[str, ...] = ()
+    """Classes and operations that the role may call."""
     deny: tuple[str, ...] = ()
+    """Classes and operations that it may not, whatever `allow` says."""
     versions: str = Field(
         default="v0.0.35-v0.0.45", pattern=r"^v0\.0\.[0-9]{1,3}(-v0\.0\.[0-9]{1,3})?$"
     )

@@ -12,9 +12,11 @@ class Mint(Section):
     """A short-lived HS256 token made by the gateway with Slurm's own key."""
 
     provider: Literal["mint"]
+    """How tokens for slurmrestd come about."""
     key_file: Path
     """Slurm's jwt_hs256.key, used byte for byte; 0400 or 0600, of the gateway's user or root."""
     lifetime_seconds: float = Field(default=120.0, ge=10, le=3600)
+    """How long a minted token lives at most; never longer than the caller's own."""
     group_readable_key: bool = False
     """Accept a key file of mode 0440 or 0640."""
     include_ids: bool = False
@@ -25,10 +27,13 @@ class Attach(Section):
     """Tokens made elsewhere, from a file or a command; "{user}" in either is the Slurm user."""
 
     provider: Literal["attach"]
+    """How tokens for slurmrestd come about."""
     token_file: Path | None = None
+    """A file with a token, re-read when it changes."""
     command: tuple[str, ...] = ()
     """An argument list such as ["scontrol", "token", "username={user}", "lifespan=300"]."""
     command_seconds: Seconds = 10.0
+    """How long the command may take."""
     refresh_seconds: Seconds = 30.0
     """A token is replaced when it has less than this left."""
     impersonate: bool = False
@@ -45,6 +50,7 @@ class Passthrough(Section):
     """The caller's own token, for a Slurm that verifies the identity provider's keys itself."""
 
     provider: Literal["passthrough"]
+    """How tokens for slurmrestd come about."""
 
 
 Credential = Annotated[Mint | Attach | Passthrough, Field(discriminator="provider")]

@@ -24,14 +24,17 @@ class Forward(Section):
     """The connection to slurmrestd."""
 
     upstream: Annotated[str, AfterValidator(check_upstream)]
+    """slurmrestd: "http://127.0.0.1:6820" or "unix:/run/slurmrestd/slurmrestd.sock"."""
     connections: int = Field(default=64, ge=4, le=120)
     """In total for this slurmrestd, which hangs at its 125th."""
     connect_seconds: Seconds = 2.0
+    """How long connecting to slurmrestd may take."""
     idle_seconds: Seconds = 60.0
     """The longest silence in the middle of an answer, and the life of an unused connection."""
     read_seconds: Seconds = 20.0
     """Until the first byte of an answer to a plain read. slurmrestd needs 9 s to say that slurmctld is down."""
     write_seconds: Seconds = 60.0
+    """Until the first byte of an answer to whatever may change something."""
     heavy_seconds: Seconds = 300.0
     """Until the first byte for heavy reads and bulk operations."""
     buffer_bytes: Bytes = 8_388_608

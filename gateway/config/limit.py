@@ -21,17 +21,29 @@ class Rates(Section):
     """Requests per identity, one rate for each class."""
 
     read: Rate = "50/second"
+    """Plain reads."""
     read_heavy: Rate = Field(default="2/second", alias="read-heavy")
+    """Reads that cost Slurm much, slurmdb and the node list among them."""
     read_accounting: Rate = Field(default="2/second", alias="read-accounting")
+    """Users, accounts and associations."""
     read_sensitive: Rate = Field(default="2/second", alias="read-sensitive")
+    """Job scripts, environments and what else may hold secrets."""
     read_bulk: Rate = Field(default="2/second", alias="read-bulk")
+    """Reads of everything at once."""
     submit: Rate = "10/second"
+    """Job submissions."""
     allocate: Rate = "1/second"
+    """Allocations without a batch script."""
     job_write: Rate = Field(default="10/second", alias="job-write")
+    """Updates, signals and cancels of one job."""
     job_write_bulk: Rate = Field(default="1/second", alias="job-write-bulk")
+    """The same for many jobs at once."""
     acct_job_write: Rate = Field(default="1/second", alias="acct-job-write")
+    """Changes to job records in the accounting."""
     admin: Rate = "5/second"
+    """Changes to the cluster."""
     util: Rate = "10/second"
+    """Helpers that neither read the cluster nor change it."""
 
 
 class Limit(Section):
@@ -39,8 +51,10 @@ class Limit(Section):
 
     rates: Rates = Rates()
     concurrent_per_identity: Count = 16
+    """Requests of one identity at the same time; one more is 429."""
     failed_authentications: Rate = "300/minute"
     """Tokens that did not verify, per client address (/64 for IPv6)."""
     queue: Count = 512
     """Requests that wait for a connection to slurmrestd; one more is refused as busy."""
     queue_seconds: Seconds = 30.0
+    """How long a request waits there before it is refused as busy."""

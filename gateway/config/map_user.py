@@ -27,6 +27,7 @@ class UserRule(Section):
     """
 
     issuer: HttpsUrl
+    """One of authenticate.issuers; its tokens only."""
     when: dict[str, Condition] = Field(default_factory=dict)
     """Conditions on claims; an array matches if it contains the value.
     `client_id` and `groups` mean the validated ones."""
@@ -35,6 +36,7 @@ class UserRule(Section):
     strip_domain: tuple[str, ...] = ()
     """Cut "@domain" off the claim, for these domains only."""
     lowercase: bool = False
+    """Take the claim in lower case."""
     pattern: Annotated[str, AfterValidator(_check_pattern)] | None = None
     """The claim must match this regular expression in full; a group named `user` is taken as the name."""
     bind: Literal["first-use"] | None = None
@@ -64,8 +66,11 @@ class RoleRule(Section):
     """One role for whoever meets the conditions."""
 
     issuer: HttpsUrl
+    """One of authenticate.issuers; its tokens only."""
     role: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+    """One of authorize.roles."""
     when: dict[str, Condition] = Field(min_length=1)
+    """Conditions on claims, all of which must be met."""
 
 
 class MapUser(Section):
@@ -78,6 +83,8 @@ class MapUser(Section):
     must_exist: bool = True
     """Ask NSS for the user; jobs of unknown users wait for ever."""
     minimum_uid: int = Field(default=1000, ge=1)
+    """Users below this uid are refused: they are system accounts."""
     directory_seconds: Seconds = 2.0
     """How long NSS may take."""
     directory_cache_seconds: Seconds = 60.0
+    """How long an answer of NSS is remembered."""

@@ -19,5 +19,6 @@ class Receive(Section):
     body_seconds: Seconds = 300.0
     """How long a whole body may take."""
     maximum_url_bytes: Bytes = 8192
+    """A request target may be this long; more is 414."""
     accept_yaml: bool = False
     """Also take application/x-yaml bodies."""

@@ -51,7 +51,9 @@ class Server(Section):
     connections: Count = 4096
     """Client connections at the same time; further ones are closed."""
     maximum_header_bytes: Bytes = 32768
+    """A request's header fields may be this long together; more is 431."""
     maximum_header_fields: Count = 100
+    """A request may have this many header fields; more is 431."""
 
     @model_validator(mode="after")
     def _tls_or_private(self) -> Self:
