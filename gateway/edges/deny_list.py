@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway.edges.watched_file import WatchedFile
+from gateway.edges.edited_file import EditedFile
 from gateway.model import Clock, Identity
 
 _MAXIMUM_BYTES = 4_194_304
@@ -77,7 +77,7 @@ class FileDenyList:
     """
 
     def __init__(self, path: Path, issuers: Collection[str], now: Clock = time.time) -> None:
-        self._file = WatchedFile(
+        self._file = EditedFile(
             path, partial(read_entries, issuers=frozenset(issuers)), _MAXIMUM_BYTES, now
         )
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.edges.discovery import MAXIMUM_DOCUMENT_BYTES
+from gateway.edges.edited_file import EditedFile
 from gateway.edges.jwks import KeyState
-from gateway.edges.watched_file import WatchedFile
 from gateway.model import Clock
 from gateway.token.keys import KeySet, VerificationKey, read_key_set
 
@@ -19,9 +19,7 @@ class FileKeys:
     """
 
     def __init__(self, path: Path, now: Clock = time.time) -> None:
-        self._file: WatchedFile[KeySet] = WatchedFile(
-            path, read_key_set, MAXIMUM_DOCUMENT_BYTES, now
-        )
+        self._file: EditedFile[KeySet] = EditedFile(path, read_key_set, MAXIMUM_DOCUMENT_BYTES, now)
 
     def holds(self, fingerprint: str) -> bool:
         """Whether this key is still in the file."""

@@ -32,7 +32,7 @@ class FileUnusable(Exception):
     """The file cannot be read or parsed; the message names it and says why."""
 
 
-class WatchedFile(Generic[T]):
+class EditedFile(Generic[T]):
     """`parse` raises ValueError with a message for the admin. `now` is the time of day.
 
     Raises FileUnusable where the first version cannot be had.
