@@ -24,6 +24,12 @@ def _up(options: argparse.Namespace) -> int:
     return bring_up(_chosen(options.release))
 
 
+def _prepare_tests(_: argparse.Namespace) -> int:
+    machine.require()
+    packages.install(packages.GROUPS["nginx"], Progress("packages"))
+    return bring_up(all_releases())
+
+
 def _down(options: argparse.Namespace) -> int:
     return bring_down(_chosen(options.release), even_in_use=not options.unless_in_use)
 
@@ -40,8 +46,18 @@ def _install_packages(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _demo(options: argparse.Namespace) -> int:
+    from lab.demo import demonstrate  # needs the virtual environment, the rest does not
+
+    return demonstrate(once=options.once, port=options.port)
+
+
 def _clean(_: argparse.Namespace) -> int:
     return forget_all()
+
+
+ELEVATED = (_demo, _down, _clean, _install_packages)
+"""What an ordinary user with sudo need not type sudo for. Tests run as whoever runs them."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,10 +86,22 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave it running for a demo or tests that use it",
     )
+    command(
+        "prepare-tests",
+        _prepare_tests,
+        "all that the tests need of this machine (run by make test)",
+    )
     install = command(
         "install-packages", _install_packages, "install groups of Debian packages where missing"
     )
     install.add_argument("group", nargs="+", choices=sorted(packages.GROUPS))
+    demo = command("demo", _demo, "the whole way from a login to a finished job (run by make demo)")
+    demo.add_argument(
+        "--once", action="store_true", help="stop after the job and tell by the exit code"
+    )
+    demo.add_argument(
+        "--port", type=int, default=8443, help="where the gateway listens (default: 8443)"
+    )
     command("clean", _clean, "stop everything and delete all state")
     return parser
 
@@ -82,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        if options.run is not _status:
+        if options.run in ELEVATED:
             machine.become_root(sys.argv[1:] if arguments is None else arguments)
         return int(options.run(options))
     except MachineLacksError as lacking:

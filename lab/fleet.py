@@ -10,7 +10,7 @@ from enum import Enum
 from lab import machine, mounts, packages, places
 from lab.bringing_up import forget
 from lab.machine import MachineLacksError
-from lab.processes import LabError
+from lab.processes import LabError, Recorded
 from lab.progress import Progress
 from lab.releases import minimum_usable
 from lab.rootfs import MovedError
@@ -90,11 +90,23 @@ def bring_down(wanted: Sequence[SlurmRelease], *, even_in_use: bool) -> int:
     if not even_in_use and is_in_use():
         Progress("lab").say("left running: another process uses it")
         return 0
+    if len(wanted) == len(all_releases()):
+        stop_servers()
     known = [release for release in wanted if release.layout.folder.exists()]
     if known:
         with ThreadPoolExecutor(len(known)) as pool:
             list(pool.map(SlurmRelease.down, known))
     return 0
+
+
+def stop_servers() -> None:
+    """Stop what is neither Slurm nor anybody's: providers and a demo's gateway whose starter is gone."""
+    root = places.state_root()
+    records = [(path, "node") for path in root.glob("identity_provider/instances/*/pid")]
+    records += [(path, "python") for path in root.glob("gateway/pid")]
+    for path, program in records:
+        if Recorded(path, program).stop():
+            Progress("lab").say(f"stopped {path.parent.name} ({program})")
 
 
 def _line(release: SlurmRelease) -> str:

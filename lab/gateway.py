@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import certificates, places
-from lab.identity_provider import AUDIENCE, IdentityProvider
+from lab.identity_provider import IdentityProvider
 from lab.identity_provider.provider import MACHINE_CLIENT
 from lab.processes import CLEAN_ENVIRONMENT, LabError, Recorded
 from lab.slurm import SlurmRelease
@@ -40,7 +40,7 @@ def settings_for(
             "cluster": "lab",
         },
         "authenticate": {
-            "issuers": [{"issuer": issuer, "audiences": [AUDIENCE], "profile": "rfc9068"}]
+            "issuers": [{"issuer": issuer, "audiences": [provider.audience], "profile": "rfc9068"}]
         },
         "map_user": {
             "rules": [

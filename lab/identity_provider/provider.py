@@ -21,7 +21,6 @@ AUDIENCE = "https://localhost:8443"
 SCOPE = "slurm"
 CLI_CLIENT, WEB_CLIENT, MACHINE_CLIENT = "slurm-cli", "slurm-web", "nightly-pipeline"
 CLI_CALLBACK = "http://127.0.0.1/callback"
-WEB_CALLBACK = "https://localhost:8443/callback"
 GROUPS = {
     "alice": ["hpc-users"],
     "bob": ["hpc-users", "hpc-operators"],
@@ -42,7 +41,7 @@ def _user(name: str) -> dict[str, object]:
     }
 
 
-def _clients(web_secret: str, machine_secret: str) -> list[dict[str, object]]:
+def _clients(web_secret: str, machine_secret: str, audience: str) -> list[dict[str, object]]:
     code = {"response_types": ["code"]}
     device = "urn:ietf:params:oauth:grant-type:device_code"
     return [
@@ -57,7 +56,7 @@ def _clients(web_secret: str, machine_secret: str) -> list[dict[str, object]]:
         {
             "client_id": WEB_CLIENT,
             "client_secret": web_secret,
-            "redirect_uris": [WEB_CALLBACK],
+            "redirect_uris": [f"{audience}/callback"],
             "grant_types": ["authorization_code", "refresh_token"],
             **code,
         },
@@ -79,11 +78,14 @@ class IdentityProvider:
         name: str = "shared",
         *,
         access_token_lifetime_seconds: int = 900,
+        audience: str = AUDIENCE,
         checkout: Path = places.CHECKOUT,
     ) -> None:
         self._program = places.state_root(checkout) / "identity_provider"
         self._folder = self._program / "instances" / name
         self._checkout = checkout
+        self.audience = audience
+        """The one resource that its access tokens are for."""
         self.access_token_lifetime_seconds = access_token_lifetime_seconds
         """Takes effect at the next start."""
 
@@ -158,13 +160,13 @@ class IdentityProvider:
         settings = {
             "issuer": f"http://localhost:{port}",
             "port": port,
-            "audience": AUDIENCE,
+            "audience": self.audience,
             "scope": SCOPE,
             "keys_file": str(self._keys_file),
             "cookie_secret": known["cookie"],
             "access_token_lifetime_seconds": self.access_token_lifetime_seconds,
             "users": {name: _user(name) for name in GROUPS},
-            "clients": _clients(known["web"], known["machine"]),
+            "clients": _clients(known["web"], known["machine"], self.audience),
         }
         file = self._folder / "settings.json"
         places.write_private(file, json.dumps(settings, indent=1).encode())

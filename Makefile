@@ -1,0 +1,64 @@
+# Everything that one types here. `make` alone explains itself.
+PYTHON ?= python3
+PORT ?= 8443
+BIN := .venv/bin
+SERVER := .venv/.installed-server
+DEV := .venv/.installed-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Workers of pytest; the lab's releases are shared by all of them.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-long lint bench stop clean
+
+help:  ## Print this.
+	@echo "slurm-gateway: what to type"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+install: $(SERVER)  ## Make .venv, so that .venv/bin/slurm-gateway runs.
+
+demo: $(SERVER)  ## Real Slurm, a real OpenID provider, the gateway, one job. Ctrl-C stops it all. ONCE=1: only the job. PORT=9443: elsewhere.
+	@$(BIN)/python -m lab demo --port $(PORT) $(if $(filter 1,$(ONCE)),--once)
+
+test: $(DEV)  ## All set-up and every test, on every Slurm release of lab/releases.toml.
+	@$(call run_tests,-m "not long")
+
+test-long: $(DEV)  ## The same with the long forms of the long tests.
+	@$(call run_tests,)
+
+lint: $(DEV)  ## Format, ruff, mypy, import contracts.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEV)  ## Measure the gateway beside direct, nginx, HAProxy and Apache; write benchmarks/results.json.
+	$(BIN)/python -m benchmarks
+
+stop:  ## Stop whatever of the lab still runs.
+	@$(PYTHON) -m lab down
+
+clean:  ## Stop the lab and delete its state, the virtual environment and the caches.
+	@$(PYTHON) -m lab clean
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# Exit code 3 of the lab: this machine lacks something. The tests that need it are then skipped by name.
+define run_tests
+	trap '$(BIN)/python -m lab down --unless-in-use || true' EXIT; \
+	$(BIN)/python -m lab prepare-tests || [ $$? = 3 ] || exit 1; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(1) $(ARGS)
+endef
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; type: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m lab install-packages venv
+	$(PYTHON) -m venv .venv
+
+$(SERVER): requirements/server.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements/server.txt
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(SERVER)
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
