@@ -1,22 +1,19 @@
 """[map_user]: which Slurm user and which roles an identity has."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.config.section import HttpsUrl, Seconds, Section
+from gateway.users.rules import compile_pattern
 
 UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 Condition = str | bool | int | tuple[str, ...]
 
 
 def _check_pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from error
+    compile_pattern(value)
     return value
 
 
