@@ -1,0 +1,196 @@
+"""Grant -> slurmrestd's Answer, or Denied: never sent twice where it could run twice."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from gateway.denial import Denied, Reason
+from gateway.edges.upstream_answer import (
+    Answer,
+    Failure,
+    UpstreamFailed,
+    denied,
+    outcome,
+)
+from gateway.edges.upstream_connection import UpstreamConnection
+from gateway.edges.upstream_pool import Address, ConnectFailed, UpstreamPool
+from gateway.edges.upstream_probe import Finding, ReuseProbe, diag
+from gateway.model import AuthorizedCall, Grant, Lease, UpstreamCredential
+from gateway.stages.forward import Patience, RequestHead, may_change_state
+from gateway.stages.forward_result import is_refusal, may_be_refusal
+
+_FIRST_ERROR_STATUS = 400
+_MOST_ERROR_BYTES = 1_048_576
+_DIAG_SECONDS = 12.0
+_SECONDS_BETWEEN_PROBES = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamState:
+    """What is known of slurmrestd, for /readyz. None where nothing was tried yet."""
+
+    is_reachable: bool | None
+    is_credential_refused: bool
+    checks_each_request: bool | None
+    connections: int
+    unused_connections: int
+
+
+class Slurmrestd:
+    """Forwards grants over the pool, finds out what may be reused, tells refused credentials apart."""
+
+    def __init__(self, address: Address, pool: UpstreamPool, patience: Patience) -> None:
+        self._pool = pool
+        self._patience = patience
+        self._head = RequestHead(address.host_header)
+        self._probe = ReuseProbe(pool, self._head)
+        self._finding = Finding.NOTHING
+        self._found_in = -1
+        self._next_probe = 0.0
+        self._probing: asyncio.Task[None] | None = None
+        self._is_credential_refused = False
+        pool.on_kept = self._consider_probe
+
+    async def send(self, grant: Grant) -> Answer:
+        """Forward once; a read on a connection that had gone stale once more. Raises Denied.
+
+        The slot is released when the answer is complete; the caller releases it in every other case.
+        """
+        admission, body = grant.admission, grant.body
+        call = admission.call
+        head = self._head(
+            call,
+            grant.credential,
+            admission.request.accept,
+            admission.request.media_type,
+            None if body is None else body.length,
+        )
+        try:
+            answer = await self._exchange(grant, head, fresh=False)
+        except UpstreamFailed as failure:
+            if not failure.reused or failure.failure is not Failure.LOST or may_change_state(call):
+                raise denied(failure, call) from failure
+            answer = await self._again(grant, head)
+        if answer.head.status >= _FIRST_ERROR_STATUS:
+            await self._examine(answer, grant)
+        elif self._is_credential_refused and call.version:
+            self._is_credential_refused = False
+        return answer
+
+    async def _exchange(self, grant: Grant, head: bytes, *, fresh: bool) -> Answer:
+        credential, call = grant.credential, grant.admission.call
+        key = (credential.user, credential.token.reveal)
+        connection = None if fresh else self._pool.take(key)
+        if connection is None:
+            connection = await self._open(key, call)
+        connection.lease = grant.slot
+        connection.version = call.version
+        return await connection.exchange(head, grant.body, self._patience.seconds_for(call))
+
+    async def _open(self, key: tuple[str, str], call: AuthorizedCall) -> UpstreamConnection:
+        try:
+            return await self._pool.open(key)
+        except ConnectFailed as failure:
+            raise Denied(
+                Reason.UPSTREAM_UNREACHABLE,
+                f"connect: {failure}",
+                headers=(("Retry-After", "5"),),
+                members=outcome(call, "not-run"),
+            ) from failure
+
+    async def _again(self, grant: Grant, head: bytes) -> Answer:
+        """The retry of a read on a new connection."""
+        if grant.body is not None:
+            grant.body.rewind()
+        try:
+            return await self._exchange(grant, head, fresh=True)
+        except UpstreamFailed as failure:
+            raise denied(failure, grant.admission.call) from failure
+
+    # errors: whose fault are they?
+
+    async def _examine(self, answer: Answer, grant: Grant) -> None:
+        """Pass slurmrestd's own errors; raise Denied where it refused the credential."""
+        call, status = grant.admission.call, answer.head.status
+        try:
+            await answer.read_all(_MOST_ERROR_BYTES)
+        except UpstreamFailed as failure:
+            raise denied(failure, call) from failure
+        if is_refusal(status):
+            raise self._refused(f"slurmrestd said {status}", outcome(call, "not-run"))
+        doubtful = call.version and may_be_refusal(status, answer.whole or b"")
+        if doubtful and await self._is_diag_refused(grant.credential, call.version):
+            raise self._refused(f"{status}, and diag fails too", outcome(call, "unknown"))
+        if not answer.is_arriving:
+            grant.slot.release()
+
+    def _refused(self, note: str, members: dict[str, object]) -> Denied:
+        self._is_credential_refused = True
+        return Denied(Reason.CREDENTIAL_REFUSED, note, members=members)
+
+    async def _is_diag_refused(self, credential: UpstreamCredential, version: str) -> bool:
+        """Whether the same credential is refused for a read that any user may make."""
+        try:
+            async with asyncio.timeout(_DIAG_SECONDS):
+                connection = await self._pool.open((credential.user, credential.token.reveal))
+                connection.reserved = True
+                try:
+                    answer = await connection.exchange(
+                        self._head(diag(version), credential), None, _DIAG_SECONDS
+                    )
+                    await answer.read_all(_MOST_ERROR_BYTES)
+                finally:
+                    connection.close()
+        except (ConnectFailed, UpstreamFailed, TimeoutError):
+            return False
+        status = answer.head.status
+        return is_refusal(status) or may_be_refusal(status, answer.whole or b"")
+
+    # may connections be shared?
+
+    def _consider_probe(self, connection: UpstreamConnection, lease: Lease | None) -> bool:
+        """Take a connection that has just served someone for a probe, where one is due."""
+        now = connection.idle_since
+        if self._found_in == self._pool.generation or not connection.version:
+            return False
+        if self._probing is not None or now < self._next_probe:
+            return False
+        self._next_probe = now + _SECONDS_BETWEEN_PROBES
+        connection.reserved = True
+        self._probing = asyncio.get_running_loop().create_task(self._prove(connection, lease))
+        return True
+
+    async def _prove(self, connection: UpstreamConnection, lease: Lease | None) -> None:
+        generation = connection.generation
+        try:
+            finding, witness = await self._probe(connection, connection.version)
+            if finding is not Finding.NOTHING and generation == self._pool.generation:
+                self._finding, self._found_in = finding, generation
+                _log.info("slurmrestd: %s", finding.value)
+            if witness is not None:
+                self._pool.share(generation, witness)
+        finally:
+            self._probing = None
+            if lease is not None:
+                lease.release()
+
+    @property
+    def state(self) -> UpstreamState:
+        """For /readyz and the metrics."""
+        known = self._found_in == self._pool.generation
+        return UpstreamState(
+            self._pool.is_reachable,
+            self._is_credential_refused,
+            self._finding is Finding.EACH_REQUEST if known else None,
+            self._pool.opened,
+            self._pool.unused,
+        )
+
+    async def close(self) -> None:
+        """Close all connections and end a probe under way."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+        self._pool.close()

@@ -1,0 +1,169 @@
+"""Pieces of one answer's body from slurmrestd -> a reader of any speed, with bounded memory."""
+
+import asyncio
+from collections import deque
+from enum import Enum
+from typing import Protocol
+
+from gateway.denial import Denied, Reason
+from gateway.model import AuthorizedCall
+from gateway.stages.forward import AnswerHead, may_change_state
+
+
+class Failure(Enum):
+    """How a connection to slurmrestd ends without a whole answer."""
+
+    LOST = "the connection broke before any byte of an answer"
+    CUT = "the connection broke inside the answer"
+    INVALID = "the answer could not be read"
+    SILENT = "no answer in time"
+    STALLED = "the answer stopped in the middle"
+
+
+_REASONS = {
+    Failure.LOST: Reason.UPSTREAM_UNREACHABLE,
+    Failure.CUT: Reason.UPSTREAM_INVALID,
+    Failure.INVALID: Reason.UPSTREAM_INVALID,
+    Failure.SILENT: Reason.UPSTREAM_TIMEOUT,
+    Failure.STALLED: Reason.UPSTREAM_TIMEOUT,
+}
+
+
+class UpstreamFailed(Exception):
+    """No whole answer. `reused` tells that the connection had served before, so it may have been stale."""
+
+    def __init__(self, failure: Failure, note: str = "", *, reused: bool = False) -> None:
+        super().__init__(note or failure.value)
+        self.failure = failure
+        self.reused = reused
+
+
+class Source(Protocol):
+    """Where an answer comes from while it is not whole."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Answer:
+    """One answer. `whole` is its body where that came with the head; otherwise `read` gives pieces.
+
+    `seconds` is the time from the request's last byte to the answer's, 0.0 until then.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_error",
+        "_low",
+        "_most",
+        "_paused",
+        "_pieces",
+        "_source",
+        "_waiter",
+        "head",
+        "seconds",
+        "whole",
+    )
+
+    def __init__(
+        self, head: AnswerHead, whole: bytes | None, source: Source | None = None, most: int = 0
+    ) -> None:
+        self.head = head
+        self.whole = whole
+        self.seconds = 0.0
+        self._source = source
+        self._most = most
+        if whole is not None:
+            return
+        self._low = most // 2
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: UpstreamFailed | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left to be read: what was read last was the end."""
+        return self._source is None and (self.whole is not None or not self._pieces)
+
+    @property
+    def is_arriving(self) -> bool:
+        """slurmrestd is still sending, so that the answer holds a connection."""
+        return self._source is not None
+
+    async def read(self) -> bytes:
+        """The next piece, b"" at the end. Raises UpstreamFailed where the rest will never come."""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._source is None:
+                return b""
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        piece = self._pieces.popleft()
+        self._buffered -= len(piece)
+        if self._paused and self._buffered <= self._low and self._source is not None:
+            self._paused = False
+            self._source.resume()
+        return piece
+
+    async def read_all(self, most: int) -> bool:
+        """Make it `whole` if it has at most `most` bytes; otherwise leave it to be streamed."""
+        if self.whole is not None:
+            return True
+        if self.head.length > most:
+            return False
+        pieces = []
+        while piece := await self.read():
+            pieces.append(piece)
+        self.whole = b"".join(pieces)
+        return True
+
+    def abort(self) -> None:
+        """Nobody wants the rest: the connection is closed. Does nothing to a complete answer."""
+        if self._source is not None:
+            self._source.abort()
+
+    def feed(self, piece: bytes) -> None:
+        """Called by the connection with bytes of the body."""
+        self._pieces.append(piece)
+        self._buffered += len(piece)
+        if self._buffered > self._most and not self._paused and self._source is not None:
+            self._paused = True
+            self._source.pause()
+        self._wake()
+
+    def finish(self, seconds: float) -> None:
+        """Called by the connection after the last byte."""
+        self.seconds = seconds
+        self._source = None
+        self._wake()
+
+    def fail(self, error: UpstreamFailed) -> None:
+        """Called by the connection when the rest will never come."""
+        self._source = None
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+def outcome(call: AuthorizedCall, word: str) -> dict[str, object]:
+    """What a problem document says about a write that has no answer of slurmrestd."""
+    return {"outcome": word} if may_change_state(call) else {}
+
+
+def denied(failure: UpstreamFailed, call: AuthorizedCall) -> Denied:
+    """502 or 504; a write that was sent may have run."""
+    return Denied(
+        _REASONS[failure.failure],
+        f"{failure.failure.value}: {failure}",
+        members=outcome(call, "unknown"),
+    )

@@ -1,0 +1,328 @@
+"""One request on its way through the stages, to slurmrestd and back; its record is closed exactly once."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.denial import Denied, Reason
+from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
+from gateway.model import Admission, AuditRecord, AuthorizedCall, Body, Grant, InboundRequest
+from gateway.pipeline import Pipeline, note_denial
+from gateway.stages.forward import may_change_state
+from gateway.stages.forward_result import job_ids, slurm_errors
+from gateway.web.disconnect import AsgiReceive, AsgiSend, ClientWatch, Scope
+from gateway.web.problems import render
+from gateway.web.relay import BodyDeadlines, ReadingRate, Spool, take_body
+
+_MOST_PARSED_BYTES = 1_048_576
+_MOST_UNREAD_BYTES = 65_536
+_NOBODY_LISTENS = 499
+_HELD_WINDOW_SECONDS = 10.0
+"""How long a reader that holds a connection to slurmrestd may be slower than the minimum."""
+_BUFFERED_WINDOW_SECONDS = 60.0
+"""The same where only memory is held."""
+
+_log = logging.getLogger(__name__)
+
+
+class Receive(Protocol):
+    """The first stage, as the proxy calls it."""
+
+    def __call__(
+        self,
+        method: str,
+        raw_target: bytes,
+        raw_headers: Sequence[tuple[bytes, bytes]],
+        peer: str | None,
+        request_id: str,
+    ) -> InboundRequest: ...
+
+    def client(
+        self, raw_headers: Sequence[tuple[bytes, bytes]], peer: str | None
+    ) -> tuple[str, str]: ...
+
+
+class Upstream(Protocol):
+    """slurmrestd. Releases the grant's slot as soon as the answer is complete. Raises Denied."""
+
+    async def send(self, grant: Grant) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What one configuration serves requests with."""
+
+    receive: Receive
+    pipeline: Pipeline
+    upstream: Upstream
+    spool: Spool
+    body_limit: Callable[[AuthorizedCall], int]
+    body_deadlines: BodyDeadlines
+    minimum_bytes_per_second: int
+
+
+class AnswerAborted(Exception):
+    """An answer that had begun cannot be completed; the server must close the connection."""
+
+
+class Visit:
+    """Everything one request holds, so that all of it is given back."""
+
+    __slots__ = (
+        "_admission", "_answer", "_body", "_closed", "_grant", "_has_begun", "_receive",
+        "_record", "_scope", "_send", "_serving", "_started", "_watch",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        serving: Serving,
+        record: AuditRecord,
+        scope: Scope,
+        receive: AsgiReceive,
+        send: AsgiSend,
+    ) -> None:
+        self._serving = serving
+        self._record = record
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._started = asyncio.get_running_loop().time()
+        self._admission: Admission | None = None
+        self._body: Body | None = None
+        self._grant: Grant | None = None
+        self._answer: Answer | None = None
+        self._watch: ClientWatch | None = None
+        self._has_begun = False
+        self._closed = False
+
+    async def run(self, raw_target: bytes) -> None:
+        """Serve or refuse. Raises AnswerAborted where an answer breaks off in the middle."""
+        try:
+            await self._serve(self._receive_head(raw_target))
+        except Denied as refusal:
+            await self._refuse(refusal)
+        except UpstreamFailed as failure:
+            await self._refuse(self._unanswered(failure))
+        except asyncio.CancelledError:
+            if self._watch is None or not self._watch.swallow_cancel():
+                await self._note_cancelled()
+                raise
+            await self._refuse(Denied(Reason.CLIENT_CLOSED))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
+            await self._refuse(self._internal(error))
+        finally:
+            self._give_back()
+
+    def _receive_head(self, raw_target: bytes) -> InboundRequest:
+        scope, record = self._scope, self._record
+        headers, client = scope["headers"], scope["client"]
+        peer = client[0] if client else None
+        receive = self._serving.receive
+        try:
+            request = receive(scope["method"], raw_target, headers, peer, record.request_id)
+        except BaseException:
+            record.raw_target = raw_target.decode("latin-1")
+            record.client_address, record.forwarded_for = receive.client(headers, peer)
+            raise
+        record.client_address = request.client_address
+        record.forwarded_for = request.forwarded_for
+        return request
+
+    async def _serve(self, request: InboundRequest) -> None:
+        serving, record = self._serving, self._record
+        self._admission = admission = await serving.pipeline.admit(request, record)
+        if request.length != 0:
+            await self._take_body(admission)
+        self._watch = watch = ClientWatch(self._scope, self._receive)
+        self._grant = grant = await serving.pipeline.settle(admission, self._body, record)
+        changes = may_change_state(admission.call)
+        if changes:
+            watch.is_cuttable = False
+        self._answer = answer = await serving.upstream.send(grant)
+        if changes:
+            await self._note_result(answer)
+        if answer.whole is not None:
+            await self._deliver_whole(answer, answer.whole)
+        else:
+            await self._deliver_pieces(answer)
+
+    async def _take_body(self, admission: Admission) -> None:
+        serving, record = self._serving, self._record
+        self._body = body = await take_body(
+            self._receive,
+            admission.request,
+            serving.spool,
+            serving.body_limit(admission.call),
+            serving.body_deadlines,
+        )
+        record.bytes_in, record.body_sha256 = body.length, body.sha256
+
+    async def _note_result(self, answer: Answer) -> None:
+        """What Slurm itself made of a write goes into the record before the client hears of it."""
+        record = self._record
+        if not await answer.read_all(_MOST_PARSED_BYTES):
+            record.note = "the answer is too long to be searched for job ids and errors"
+            return
+        whole = answer.whole or b""
+        record.slurm_errors = slurm_errors(whole)
+        known = record.call.job_ids if record.call else ()
+        record.job_ids = tuple(dict.fromkeys(known + job_ids(whole)))
+
+    # answers
+
+    async def _deliver_whole(self, answer: Answer, whole: bytes) -> None:
+        record, watch = self._record, self._watch
+        record.status = answer.head.status
+        if watch is not None:
+            if watch.is_gone:
+                raise Denied(Reason.CLIENT_CLOSED)
+            watch.is_cuttable = False
+        record.bytes_out, record.complete = len(whole), True
+        await self._close()
+        self._has_begun = True
+        await self._send(self._start(answer))
+        await self._send({"type": "http.response.body", "body": whole})
+
+    async def _deliver_pieces(self, answer: Answer) -> None:
+        record, watch = self._record, self._watch
+        record.status = answer.head.status
+        self._has_begun = True
+        await self._send(self._start(answer))
+        rate = self._rate(answer)
+        while True:
+            piece = await answer.read()
+            if watch is not None and watch.is_gone:
+                raise Denied(Reason.CLIENT_CLOSED)
+            record.bytes_out += len(piece)
+            if answer.is_over:
+                break
+            await self._push(piece, rate)
+        if watch is not None:
+            watch.is_cuttable = False
+        record.complete = True
+        await self._close()
+        await self._send({"type": "http.response.body", "body": piece})
+
+    def _start(self, answer: Answer) -> dict[str, object]:
+        request_id = (b"x-request-id", self._record.request_id.encode())
+        head = answer.head
+        return {
+            "type": "http.response.start",
+            "status": head.status,
+            "headers": [*head.headers, request_id],
+        }
+
+    def _rate(self, answer: Answer) -> ReadingRate:
+        held = answer.is_arriving
+        window = _HELD_WINDOW_SECONDS if held else _BUFFERED_WINDOW_SECONDS
+        return ReadingRate(self._serving.minimum_bytes_per_second, window)
+
+    async def _push(self, piece: bytes, rate: ReadingRate) -> None:
+        """Hand one piece on; `send` waits for a client that reads slowly."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(rate.longest_wait(len(piece))):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        except TimeoutError as error:
+            raise Denied(Reason.CLIENT_TOO_SLOW, "stopped reading") from error
+        if rate.is_too_slow(len(piece), loop.time() - began):
+            raise Denied(Reason.CLIENT_TOO_SLOW)
+
+    # refusals
+
+    def _unanswered(self, failure: UpstreamFailed) -> Denied:
+        """slurmrestd broke off inside its answer."""
+        call = self._record.call
+        return denied(failure, call) if call else Denied(Reason.UPSTREAM_INVALID, str(failure))
+
+    async def _refuse(self, refusal: Denied) -> None:
+        """Answer with a problem document; an answer that has begun is broken off instead."""
+        record = self._record
+        was_granted = record.granted
+        if self._has_begun:
+            status = record.status
+            note_denial(record, refusal)
+            record.granted, record.status, record.complete = was_granted, status, False
+            await self._close()
+            self._break_off(refusal)
+            return
+        note_denial(record, refusal)
+        record.granted = was_granted
+        if refusal.reason.status == _NOBODY_LISTENS:
+            await self._close()
+            return
+        status, headers, body = render(refusal, record.request_id)
+        if self._leaves_body_unread():
+            headers.append((b"connection", b"close"))
+        record.bytes_out, record.complete = len(body), True
+        await self._close()
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _break_off(self, refusal: Denied) -> None:
+        """Close the client's connection in the middle of an answer, so that it is not taken for whole."""
+        if refusal.reason is Reason.CLIENT_CLOSED:
+            return
+        abort = (self._scope.get("extensions") or {}).get("gateway.abort")
+        if abort is not None:
+            abort()
+        raise AnswerAborted(refusal.reason.code)
+
+    def _leaves_body_unread(self) -> bool:
+        """Whether bytes of a body may still come that would be taken for the next request."""
+        if self._body is not None:
+            return False
+        request = self._record.request
+        if request is None:
+            names = {name for name, _ in self._scope["headers"]}
+            return not names.isdisjoint((b"content-length", b"transfer-encoding"))
+        length = request.length
+        return length is None or length > _MOST_UNREAD_BYTES or request.expects_continue
+
+    def _internal(self, error: Exception) -> Denied:
+        """A fault of ours. Its text may hold anything, so only type and place are logged."""
+        kind = type(error).__name__
+        place = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("request %s: %s\n%s", self._record.request_id, kind, place)
+        if self._grant is None:
+            return Denied(Reason.INTERNAL_ERROR, kind)
+        changes = may_change_state(self._grant.admission.call)
+        members = {"outcome": "unknown"} if changes else {}
+        return Denied(Reason.INTERNAL_ERROR, kind, detail="The gateway failed.", members=members)
+
+    async def _note_cancelled(self) -> None:
+        """The server ends this request, because it stops."""
+        if not self._closed:
+            granted = self._record.granted
+            note_denial(self._record, Denied(Reason.SHUTTING_DOWN, "cut off"))
+            self._record.granted = granted
+            await asyncio.shield(self._close())
+
+    # the end
+
+    async def _close(self) -> None:
+        """Write the record, once."""
+        if self._closed:
+            return
+        self._closed = True
+        record = self._record
+        record.total_seconds = asyncio.get_running_loop().time() - self._started
+        if self._answer is not None:
+            record.upstream_seconds = self._answer.seconds
+        await self._serving.pipeline.audit.close(record)
+
+    def _give_back(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+        if self._answer is not None:
+            self._answer.abort()
+        if self._grant is not None:
+            self._grant.slot.release()
+        if self._body is not None:
+            self._body.close()
+        if self._admission is not None:
+            self._admission.lease.release()
