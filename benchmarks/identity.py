@@ -39,7 +39,7 @@ class Provider:
     private_key_file: Path
     signing_key: RSAKey
 
-    def token(self, user: str) -> str:
+    def token(self, user: str, jti: str = "t-0") -> str:
         """Return an access token (RS256) for this Slurm user."""
         now = int(time.time())
         claims = {
@@ -49,6 +49,7 @@ class Provider:
             "iat": now,
             "exp": now + LIFETIME_SECONDS,
             "client_id": "bench",
+            "jti": jti,
             "preferred_username": user,
         }
         return jwt.encode(

@@ -53,14 +53,14 @@ def _backend(upstream: Upstream, folder: Path) -> Iterator[Backend]:
     own.mkdir(exist_ok=True)
     match upstream:
         case Upstream.STUB:
-            with stub(own, _ordinary_user()) as backend:
+            with stub(own, ordinary_user()) as backend:
                 yield backend
         case Upstream.SLURM:
             with real_slurmrestd() as backend:
                 yield backend
 
 
-def _ordinary_user() -> str:
+def ordinary_user() -> str:
     """Return an account that map_user accepts: the stub does not mind which."""
     for account in pwd.getpwall():
         if 1000 <= account.pw_uid < 65534:

@@ -14,7 +14,7 @@ listen = "127.0.0.1:{port}"
 {tls}
 public_url = "{scheme}://127.0.0.1:{port}"
 operations_listen = "127.0.0.1:{operations_port}"
-state_directory = "{folder}"
+state_directory = "{state}"
 cluster = "bench"
 
 [[authenticate.issuers]]
@@ -46,7 +46,7 @@ connections = 64
 
 [[audit.sinks]]
 type = "file"
-path = "{folder}/audit.jsonl"
+path = "{state}/audit.jsonl"
 """
 
 
@@ -66,11 +66,12 @@ class Gateway:
 
 def write_configuration(scene: Scene) -> str:
     """Write gateway.toml into the scene's folder and return its path."""
-    path = scene.folder / "gateway.toml"
+    path, state = scene.folder / "gateway.toml", scene.folder / "state"
+    state.mkdir(mode=0o700)
     text = CONFIGURATION.format(
         port=scene.port,
         operations_port=free_port(),
-        folder=scene.folder,
+        state=state,
         issuer=ISSUER,
         audience=AUDIENCE,
         jwks=scene.provider.jwks_file,
