@@ -1,0 +1,280 @@
+"""Gateway (the configuration) -> a Generation: every stage and edge that it describes, joined.
+
+The only module, with its satellites app_*.py, that picks implementations. Importing it starts
+nothing; `build` opens files, and `try_out` asks what can be asked without a request.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import assert_never
+
+from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
+from gateway.app_shelf import Shelf
+from gateway.app_upstream import (
+    Issuing,
+    Surroundings,
+    Upstream,
+    make_credential,
+    make_slots,
+    make_upstream,
+)
+from gateway.config.audit import Audit, FileSink, Sink, StdoutSink
+from gateway.config.authorize import Authorize as AuthorizeSection
+from gateway.config.gateway import Gateway
+from gateway.config.limit import Rates
+from gateway.edges import audit_sinks
+from gateway.edges.buckets import AddressBudget, MemoryBuckets, read_rate
+from gateway.edges.edited_file import FileUnusable
+from gateway.edges.few_threads import FewThreads
+from gateway.edges.slots import FairSlots
+from gateway.edges.spool import Spool, unlinked_file
+from gateway.model import AuditRecord, Risk
+from gateway.pipeline import Pipeline
+from gateway.slurm_api import Catalogue, read_catalogue
+from gateway.slurm_api.policy import parse_policy
+from gateway.stages.audit import AuditSink, AuditTrail
+from gateway.stages.authorize import Authorize
+from gateway.stages.credential import CredentialDoubt
+from gateway.stages.limit import Limit, Rate
+from gateway.stages.receive import Receive
+from gateway.stages.receive_body import CheckBody
+from gateway.token.challenge import bearer_challenge
+from gateway.web.audited import Audited
+from gateway.web.portal import METADATA_PATH, build_portal
+from gateway.web.relay import BodyDeadlines
+from gateway.web.visit import Serving
+
+HASH_KEY_FILE = "audit-hash.key"
+_NSS_THREADS = 8
+
+
+class BuildError(Exception):
+    """The configuration is valid, but something that it names cannot be used; all of it is told."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("".join(f"\n  {problem}" for problem in problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What generations are built with, and what all of them share."""
+
+    environ: Mapping[str, str]
+    hash_key: bytes
+    observers: tuple[Callable[[AuditRecord], None], ...] = ()
+    catalogue: Catalogue = field(default_factory=read_catalogue)
+    threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """One configuration with everything that serves it. `running` counts its requests."""
+
+    config: Gateway
+    shelf: Shelf
+    identification: Identification
+    mapped: Mapped
+    issuing: Issuing
+    upstream: Upstream
+    slots: FairSlots
+    trail: AuditTrail
+    serving: Serving
+    portal: Audited
+    number: int = 0
+    running: int = 0
+    is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
+    """Make every stage and edge. Raises BuildError. Whoever calls closes the shelf."""
+    shelf = shelf or Shelf()
+    server = config.server
+    metadata_url = server.public_url.rstrip("/") + METADATA_PATH
+    buckets = shelf.take("buckets", MemoryBuckets)
+    problems: list[str] = []
+    with _noting(problems, "authenticate"):
+        identification = make_authenticate(
+            config.authenticate,
+            shelf,
+            AddressBudget(_failure_rate(config), buckets),
+            resource_metadata=metadata_url,
+            hash_key=workshop.hash_key,
+        )
+    with _noting(problems, "map_user"):
+        mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
+    with _noting(problems, "audit"):
+        trail = make_trail(config.audit, server.cluster, workshop.observers, shelf)
+    if problems:
+        raise BuildError(problems)
+    issuing = make_credential(
+        config,
+        Surroundings(
+            mapped.directory, workshop.threads, bearer_challenge(metadata_url), workshop.environ
+        ),
+    )
+    upstream, slots = (
+        make_upstream(config.forward, shelf),
+        make_slots(config.forward, config.limit, shelf),
+    )
+    receive, check_body = make_receive(config), make_check_body(config)
+    pipeline = Pipeline(
+        authenticate=identification.authenticate,
+        map_user=mapped.map_user,
+        authorize=make_authorize(config.authorize, workshop.catalogue),
+        check_body=check_body,
+        limit=make_limit(config, buckets),
+        slots=slots,
+        credential=issuing.issue,
+        audit=trail,
+    )
+    issuers = [issuer.issuer for issuer in config.authenticate.issuers]
+    portal = build_portal(server.public_url, server.cluster, issuers)
+    return Generation(
+        config,
+        shelf,
+        identification,
+        mapped,
+        issuing,
+        upstream,
+        slots,
+        trail,
+        make_serving(config, receive, check_body, pipeline, upstream),
+        Audited(portal, trail, receive.client),
+    )
+
+
+@contextmanager
+def _noting(problems: list[str], place: str) -> Iterator[None]:
+    """Collect what cannot be used, so that all of it is told at once."""
+    try:
+        yield
+    except (FileUnusable, OSError, ValueError) as error:
+        problems.append(f"{place}: {error}")
+
+
+def make_receive(config: Gateway) -> Receive:
+    """The first stage."""
+    server = config.server
+    return Receive(
+        maximum_url_bytes=config.receive.maximum_url_bytes,
+        maximum_header_bytes=server.maximum_header_bytes,
+        maximum_header_fields=server.maximum_header_fields,
+        trusted_proxies=server.trusted_proxies,
+        trust_unix_peer=server.trust_unix_peer,
+        accept_yaml=config.receive.accept_yaml,
+    )
+
+
+def make_check_body(config: Gateway) -> CheckBody:
+    """The caps on bodies."""
+    section = config.receive
+    return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
+
+
+def make_authorize(section: AuthorizeSection, catalogue: Catalogue) -> Authorize:
+    """The allowlist. Raises BuildError; `load` has told such mistakes with their remedies before."""
+    policy, problems = parse_policy(section.roles, catalogue)
+    if problems:
+        raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
+    return Authorize(catalogue, policy)
+
+
+def make_limit(config: Gateway, buckets: MemoryBuckets) -> Limit:
+    """Rates by class; the counters are the process's, whatever is reloaded."""
+    return Limit(read_rates(config.limit.rates), buckets, config.limit.concurrent_per_identity)
+
+
+def read_rates(rates: Rates) -> dict[Risk, Rate]:
+    """One rate for each class, by the class's name in small letters."""
+    return {
+        risk: read_rate(risk.lower(), getattr(rates, risk.lower().replace("-", "_")))
+        for risk in Risk
+    }
+
+
+def _failure_rate(config: Gateway) -> Rate:
+    return read_rate("failed-authentications", config.limit.failed_authentications)
+
+
+def make_trail(
+    section: Audit,
+    cluster: str,
+    observers: Sequence[Callable[[AuditRecord], None]],
+    shelf: Shelf,
+) -> AuditTrail:
+    """Kept over a reload that leaves the section alone. Raises OSError."""
+    sinks = [_make_sink(sink, shelf) for sink in section.sinks]
+    return shelf.take(
+        ("trail", section, cluster),
+        lambda: AuditTrail(
+            sinks,
+            cluster=cluster,
+            listed_query_values=frozenset(section.listed_query_values),
+            observers=observers,
+        ),
+    )
+
+
+def _make_sink(sink: Sink, shelf: Shelf) -> AuditSink:
+    match sink:
+        case FileSink():
+            return shelf.take(
+                ("sink", sink),
+                lambda: audit_sinks.FileSink(sink.path, sink.rotate_bytes, time.time),
+                close=audit_sinks.FileSink.close,
+            )
+        case StdoutSink():
+            return shelf.take(("sink", sink), audit_sinks.StdoutSink)
+        case never:
+            assert_never(never)
+
+
+def make_serving(
+    config: Gateway,
+    receive: Receive,
+    check_body: CheckBody,
+    pipeline: Pipeline,
+    upstream: Upstream,
+) -> Serving:
+    """What the proxy serves requests with."""
+    section = config.receive
+    return Serving(
+        receive=receive,
+        pipeline=pipeline,
+        upstream=upstream.slurmrestd,
+        spool=Spool(section.memory_body_bytes, config.server.state_directory),
+        body_limit=check_body.limit_for,
+        body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
+        minimum_bytes_per_second=config.forward.minimum_bytes_per_second,
+    )
+
+
+async def try_out(generation: Generation) -> None:
+    """Use once what can be used without a request: the key, the state directory. Raises BuildError."""
+    problems: list[str] = []
+    if generation.issuing.try_out is not None:
+        try:
+            await generation.issuing.try_out()
+        except CredentialDoubt as doubt:
+            problems.append(f"credential: {doubt}")
+    problems += try_state_directory(generation)
+    if problems:
+        raise BuildError(problems)
+
+
+def try_state_directory(generation: Generation) -> list[str]:
+    """What keeps bodies and bindings from being written."""
+    directory: Path = generation.config.server.state_directory
+    try:
+        unlinked_file(directory).close()
+        if generation.mapped.bindings is not None:
+            generation.mapped.bindings.create()
+    except (OSError, sqlite3.Error) as error:
+        return [f"state directory {directory}: {error}"]
+    return []

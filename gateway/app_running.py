@@ -1,0 +1,211 @@
+"""Generations, one after the other -> one ASGI application that is never without one."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.app import BuildError, Generation, Workshop, build, try_out
+from gateway.app_shelf import Shelf
+from gateway.app_state import (
+    audit_part,
+    credential_part,
+    directory_part,
+    disk_part,
+    key_part,
+    key_readings,
+    table_part,
+    upstream_part,
+)
+from gateway.config.gateway import Gateway
+from gateway.config.problem import Problem
+from gateway.denial import Denied
+from gateway.model import AuditRecord
+from gateway.pipeline import note_denial
+from gateway.web.disconnect import AsgiReceive, AsgiSend, Scope
+from gateway.web.head_form import HeadLimits
+from gateway.web.http_protocol import ProtocolLimits, Refusal, hardened_protocol
+from gateway.web.metrics import Metrics, Readings
+from gateway.web.operations import Part, build_operations
+from gateway.web.portal import is_portal_path
+from gateway.web.problems import render
+from gateway.web.proxy import Proxy
+
+__all__ = ["Application", "BuildError", "Generation", "fixed_settings"]
+
+_RETIRE_SECONDS = 2.0
+_FIXED = (
+    ("server", "listen"),
+    ("server", "operations_listen"),
+    ("server", "socket_mode"),
+    ("server", "state_directory"),
+    ("server", "cluster"),
+    ("forward", "connections"),
+    ("limit", "queue"),
+    ("limit", "queue_seconds"),
+)
+"""Settings of the process itself, or of what is counted across generations."""
+
+
+def fixed_settings(running: Gateway, fresh: Gateway) -> list[Problem]:
+    """Settings that differ and that only a restart changes."""
+    problems = [
+        Problem(
+            f"{section}.{name}",
+            f"cannot change while the gateway runs (it is {before!r})",
+            "restart the gateway, or set it back",
+        )
+        for section, name in _FIXED
+        if (before := getattr(getattr(running, section), name))
+        != getattr(getattr(fresh, section), name)
+    ]
+    if (running.server.tls_key_file is None) != (fresh.server.tls_key_file is None):
+        what = "TLS cannot be switched on or off while the gateway runs"
+        problems.append(Problem("server.tls_key_file", what, "restart the gateway"))
+    return problems
+
+
+class Application:
+    """The gateway as an ASGI callable. Whatever is not the portal's goes through the pipeline."""
+
+    def __init__(self, environ: Mapping[str, str], hash_key: bytes) -> None:
+        self.metrics = Metrics(self._readings)
+        self.count_connections: Callable[[], int] = lambda: 0
+        self.is_draining = False
+        self._workshop = Workshop(environ, hash_key, (self.metrics.observe,))
+        self._generation: Generation | None = None
+        self._retiring: asyncio.Task[None] | None = None
+        self._notes: set[asyncio.Task[None]] = set()
+        self._proxy = Proxy(lambda: self.current.serving)
+
+    @property
+    def current(self) -> Generation:
+        """The generation in force."""
+        if self._generation is None:
+            raise RuntimeError("no configuration is in force yet")
+        return self._generation
+
+    async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
+        """ASGI 3, `http` scopes only."""
+        generation = self.current
+        generation.running += 1
+        try:
+            if is_portal_path(scope["raw_path"]):
+                await generation.portal(scope, receive, send)
+            else:
+                await self._proxy(scope, receive, send)
+        finally:
+            generation.running -= 1
+            if not generation.running and generation is not self._generation:
+                generation.is_idle.set()
+
+    def protocol(self) -> type[HttpToolsProtocol]:
+        """What reads client connections, by the settings in force."""
+        config = self.current.config
+        limits = ProtocolLimits(
+            HeadLimits(
+                config.receive.maximum_url_bytes,
+                config.server.maximum_header_bytes,
+                config.server.maximum_header_fields,
+            ),
+            header_seconds=config.server.header_seconds,
+            connections=config.server.connections,
+        )
+        return hardened_protocol(limits, self._note_refusal, render)
+
+    def _note_refusal(self, refusal: Refusal) -> None:
+        """Record what the pipeline never saw. Nothing waits for it: the answer is out already."""
+        record = AuditRecord(refusal.request_id, time.time(), refusal.method, refusal.target)
+        record.client_address = refusal.peer or "unix"
+        note_denial(record, Denied(refusal.reason, refusal.note))
+        record.complete = True
+        noting = asyncio.get_running_loop().create_task(self.current.trail.close(record))
+        self._notes.add(noting)
+        noting.add_done_callback(self._notes.discard)
+
+    async def prepare(self, config: Gateway) -> Generation:
+        """Make everything of a configuration and try it out, without putting it in force.
+
+        Raises BuildError, and then nothing of it is left.
+        """
+        shelf_in_force = self._generation.shelf if self._generation else None
+        shelf = Shelf(shelf_in_force)
+        try:
+            generation = build(config, self._workshop, shelf)
+            await try_out(generation)
+        except BaseException:
+            await shelf.close_except(shelf_in_force)
+            raise
+        return generation
+
+    def adopt(self, generation: Generation) -> None:
+        """Put a prepared generation in force; requests that run end in the one they began in."""
+        previous = self._generation
+        generation.number = previous.number + 1 if previous else 1
+        generation.shelf.start()
+        self._generation = generation
+        if previous is None:
+            return
+        if previous.upstream is not generation.upstream:
+            # its unused connections would count against slurmrestd's limit for nothing
+            previous.upstream.pool.lapse()
+        if not previous.running:
+            previous.is_idle.set()
+        retire = _retire(previous, generation, self._retiring)
+        self._retiring = asyncio.get_running_loop().create_task(retire)
+
+    async def stop(self) -> None:
+        """End everything, also what older generations still hold."""
+        if self._retiring is not None:
+            await asyncio.wait([self._retiring], timeout=_RETIRE_SECONDS)
+        if self._generation is not None:
+            await self._generation.shelf.close_except(None)
+
+    def operations(self) -> Starlette:
+        """The application of the operations listener."""
+        return build_operations(
+            self.current.config.server.cluster, self.parts, self.metrics.registry
+        )
+
+    async def parts(self) -> Sequence[Part]:
+        """What /readyz tells."""
+        now = self.current
+        keys = {issuer: keys.state() for issuer, keys in now.identification.keys.items()}
+        draining = Part("draining", not self.is_draining, self.is_draining)
+        return [
+            key_part(keys),
+            credential_part(now.issuing, now.upstream),
+            audit_part(now.trail),
+            disk_part(now.config.server.state_directory),
+            draining,
+            upstream_part(now.upstream),
+            directory_part(now.mapped),
+            table_part(now.mapped, now.identification),
+        ]
+
+    def _readings(self) -> Readings:
+        now = self.current
+        keys = {issuer: keys.state() for issuer, keys in now.identification.keys.items()}
+        pool = now.upstream.pool
+        return Readings(
+            generation=now.number,
+            client_connections=self.count_connections(),
+            queue_length=now.slots.queued,
+            pool_in_use=pool.opened - pool.unused,
+            pool_idle=pool.unused,
+            keys=key_readings(keys),
+            audit_lines=now.trail.written,
+            audit_failures=now.trail.failures,
+        )
+
+
+async def _retire(
+    previous: Generation, successor: Generation, earlier: asyncio.Task[None] | None
+) -> None:
+    """Close what only the previous generation used, once its last request is over."""
+    if earlier is not None:
+        await asyncio.wait([earlier])
+    await previous.is_idle.wait()
+    await previous.shelf.close_except(successor.shelf)

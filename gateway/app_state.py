@@ -1,0 +1,89 @@
+"""A generation -> what /readyz tells of it, and what /metrics reads off it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from gateway.app_identity import Identification, Mapped
+from gateway.app_upstream import Issuing, Upstream
+from gateway.edges.jwks import KeyState
+from gateway.stages.audit import AuditTrail
+from gateway.web.metrics import KeyReading
+from gateway.web.operations import Part
+
+MINIMUM_ROOM_BYTES = 256 * 1024 * 1024
+"""Room for a handful of the largest request bodies in the state directory."""
+
+
+def key_part(keys: Mapping[str, KeyState]) -> Part:
+    """Ready while the tokens of one issuer at least can be verified; each issuer is told."""
+    detail = {
+        issuer: {
+            "ok": state.usable,
+            "keys": state.keys,
+            "age_seconds": None if state.age_seconds is None else round(state.age_seconds, 1),
+            "error": state.error,
+        }
+        for issuer, state in keys.items()
+    }
+    return Part("keys", any(state.usable for state in keys.values()), detail)
+
+
+def credential_part(issuing: Issuing, upstream: Upstream) -> Part:
+    """Not ready without a key or token, or while Slurm refuses what is made with it."""
+    problem = issuing.state()
+    if not problem and upstream.slurmrestd.state.is_credential_refused:
+        problem = "Slurm refused the last credential"
+    return Part("credential", not problem, problem)
+
+
+def audit_part(trail: AuditTrail) -> Part:
+    """Not ready while a sink does not take lines."""
+    return Part("audit", trail.is_working, {"lines": trail.written, "failures": trail.failures})
+
+
+def disk_part(state_directory: Path) -> Part:
+    """Not ready without room for request bodies."""
+    try:
+        room = os.statvfs(state_directory)
+    except OSError as error:
+        return Part("disk", False, error.strerror or "")
+    free = room.f_bavail * room.f_frsize
+    return Part("disk", free >= MINIMUM_ROOM_BYTES, {"free_bytes": free})
+
+
+def upstream_part(upstream: Upstream) -> Part:
+    """Told only: a slurmrestd that is away is no reason to send clients elsewhere."""
+    state = upstream.slurmrestd.state
+    detail = {
+        "reachable": state.is_reachable,
+        "checks_each_request": state.checks_each_request,
+        "connections": state.connections,
+    }
+    return Part("upstream", state.is_reachable is not False, detail, informational=True)
+
+
+def directory_part(mapped: Mapped) -> Part:
+    """Told only: the requests that need the directory say so themselves."""
+    problem = mapped.directory.state()
+    return Part("directory", not problem, problem, informational=True)
+
+
+def table_part(mapped: Mapped, identification: Identification) -> Part:
+    """Told only: a table that has turned bad leaves the last good one in use."""
+    problems = [problem for problem in _table_problems(mapped, identification) if problem]
+    return Part("tables", not problems, problems, informational=True)
+
+
+def _table_problems(mapped: Mapped, identification: Identification) -> Iterator[str]:
+    for table in mapped.tables.values():
+        yield table.state()
+    yield getattr(identification.deny_list, "error", "")
+
+
+def key_readings(keys: Mapping[str, KeyState]) -> tuple[KeyReading, ...]:
+    """For the metrics."""
+    return tuple(
+        KeyReading(issuer, state.age_seconds, state.fetches, state.failures)
+        for issuer, state in keys.items()
+    )

@@ -1,0 +1,194 @@
+"""The command line of slurm-gateway. Commands load what they need only when they are run."""
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+DEFAULT_CONFIG = "/etc/slurm-gateway/gateway.toml"
+_SERVER_LIBRARIES = frozenset(
+    {
+        "cryptography",
+        "fastapi",
+        "httptools",
+        "httpx2",
+        "joserfc",
+        "limits",
+        "orjson",
+        "prometheus_client",
+        "pydantic",
+        "pydantic_settings",
+        "starlette",
+        "uvicorn",
+        "uvloop",
+    }
+)
+
+_config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    envvar="SLURM_GATEWAY_CONFIG",
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    show_envvar=True,
+    help="The configuration file.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def _load(command: str) -> ModuleType:
+    """The module of a server command, or how to install what it needs."""
+    try:
+        return import_module(f"gateway.commands.{command}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _SERVER_LIBRARIES:
+            raise
+        raise click.ClickException(
+            f"`slurm-gateway {command}` is part of the server, and {error.name} is not installed."
+            "\n\n    pip install 'slurm-gateway[server]'"
+        ) from error
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  slurm-gateway check --config /etc/slurm-gateway/gateway.toml
+  slurm-gateway check --user alice
+  slurm-gateway serve
+  slurm-gateway explain POST /slurm/v0.0.42/job/submit --user alice
+  slurm-gateway operations --role user
+""",
+)
+@click.version_option(package_name="slurm-gateway", prog_name="slurm-gateway")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """The authenticating gateway in front of Slurm's REST API.
+
+    It verifies the access tokens of your identity provider, maps each identity to one Slurm
+    user, lets listed operations pass within limits, and writes an audit of every request.
+
+    To begin: copy config/gateway.toml, edit its first part, then run `check` and `serve`.
+    """
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+
+
+@main.command(
+    epilog="""\b
+Signals:
+  SIGTERM, SIGINT  finish running requests within server.drain_seconds, then exit with 0
+  SIGHUP           take configuration, tables, keys and certificate over, or change nothing
+"""
+)
+@_config_option
+@click.option("--verbose", "-v", is_flag=True, help="Log what is normal, too.")
+def serve(config: Path, verbose: bool) -> None:
+    """Run the gateway in the foreground, logging to standard error.
+
+    It exits with 1 when the configuration has mistakes or a port is taken, and says all of
+    what is wrong at once. An identity provider or slurmrestd that is down does not keep it from
+    starting; /readyz on the operations listener tells.
+    """
+    sys.exit(_load("serve").run(config, os.environ, verbose=verbose))
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  slurm-gateway check
+  slurm-gateway check --config ./gateway.toml --user alice
+"""
+)
+@_config_option
+@click.option("--user", metavar="NAME", help="Also read from slurmrestd as this Slurm user.")
+def check(config: Path, user: str | None) -> None:
+    """Find every mistake before a user does.
+
+    Prints all mistakes of the configuration at once, each with its place and remedy. Then tries
+    each edge: key files, each issuer's keys, slurmrestd, the user directory, the audit, the state
+    directory and the certificate. With --user it makes an authenticated read as that user and
+    measures the clock skew to slurmctld.
+
+    Exits with 0 when all is well (warnings allowed), with 1 when something is wrong.
+    """
+    sys.exit(_load("check").run(config, os.environ, user))
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  slurm-gateway explain GET /slurm/v0.0.42/jobs --user alice
+  slurm-gateway explain DELETE /slurm/v0.0.42/job/4711 --token-file token.txt
+  slurm-gateway explain GET '/slurm/v0.0.42/jobs?update_time=0' --user alice --role operator
+"""
+)
+@click.argument("method")
+@click.argument("path")
+@_config_option
+@click.option("--user", metavar="NAME", help="Explain for this Slurm user, without a token.")
+@click.option("--role", "roles", metavar="ROLE", multiple=True, help="With --user: a role it has.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="A file with an access token (- for standard input). Never put a token on a command line.",
+)
+@_json_option
+def explain(method: str, path: str, token_file: Path | None, **options: Any) -> None:
+    """Print each stage's answer to a request, without forwarding it.
+
+    With --token-file the token is verified and mapped exactly as `serve` would. Nothing is sent
+    to slurmrestd, no rate is used up, and no Slurm token is made.
+
+    Exits with 0 when the request would be granted, with 1 when it would be refused.
+    """
+    if (options["user"] is None) == (token_file is None):
+        raise click.UsageError("give exactly one of --user, --token-file")
+    if options["roles"] and options["user"] is None:
+        raise click.UsageError("--role goes with --user; with a token, roles come from its claims")
+    sys.exit(_load("explain").run(method, path, token_file, environ=os.environ, **options))
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  slurm-gateway operations --version v0.0.42
+  slurm-gateway operations --role user --config ./gateway.toml
+  slurm-gateway operations --risk ADMIN --json
+"""
+)
+@_config_option
+@click.option("--role", help="Only what this role of the configuration may call.")
+@click.option("--risk", metavar="CLASS", help="Only operations of this risk class, such as SUBMIT.")
+@click.option("--version", "api_version", metavar="V", help="Only this API version: v0.0.42.")
+@_json_option
+def operations(config: Path, **options: Any) -> None:
+    """List the operations of slurmrestd that the gateway knows, with their risk classes.
+
+    Whatever is not listed here is refused, whoever asks.
+    """
+    sys.exit(_load("operations").run(config, os.environ, **options))
+
+
+@main.command()
+@_config_option
+@click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="How to wait.")
+def reload(config: Path, timeout: float) -> None:
+    """Let the running gateway take over its changed configuration.
+
+    The file is checked first; a mistake is printed here and the gateway is left alone. Then the
+    gateway takes over configuration, tables, keys and certificate at once or, if anything is
+    wrong, nothing at all. Running requests end under the rules they began with.
+
+    Exits with 0 when the new configuration is in force, with 1 when the old one still is.
+    """
+    sys.exit(_load("reload").run(config, os.environ, timeout))
+
+
+if __name__ == "__main__":
+    main()

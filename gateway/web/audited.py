@@ -1,0 +1,95 @@
+"""The portal's ASGI application -> the same, with an audit record and a request id for each request."""
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from gateway.denial import Denied, Reason
+from gateway.model import AuditRecord, Clock
+from gateway.pipeline import AuditLog, note_denial
+from gateway.web.disconnect import AsgiReceive, AsgiSend, Message, Scope
+from gateway.web.problems import render
+
+_FIRST_ERROR_STATUS: Final = 400
+_REASONS: Final = {
+    reason.status: reason for reason in (Reason.PAGE_UNKNOWN, Reason.METHOD_NOT_ALLOWED)
+}
+_RULE: Final = "portal"
+
+FindClient = Callable[[Sequence[tuple[bytes, bytes]], str | None], tuple[str, str]]
+
+_log = logging.getLogger(__name__)
+
+
+class Audited:
+    """What needs no token is recorded too. `find_client` reads X-Forwarded-For as receive does."""
+
+    def __init__(
+        self,
+        application: Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]],
+        audit: AuditLog,
+        find_client: FindClient,
+        now: Clock = time.time,
+    ) -> None:
+        self._application = application
+        self._audit = audit
+        self._find_client = find_client
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
+        """ASGI 3, `http` scopes only."""
+        began = self._now()
+        record = AuditRecord(os.urandom(16).hex(), began, scope["method"])
+        query: bytes = scope["query_string"]
+        path: bytes = scope["raw_path"]
+        record.raw_target = (path + b"?" + query if query else path).decode("latin-1")
+        client = scope["client"]
+        record.client_address, record.forwarded_for = self._find_client(
+            scope["headers"], client[0] if client else None
+        )
+        record.granted, record.rule = True, _RULE
+        answering = _Answering(record, send)
+        try:
+            await self._application(
+                {**scope, "gateway.request_id": record.request_id}, receive, answering
+            )
+        except Exception:  # noqa: BLE001 (whatever it is, the client gets an answer)
+            _log.exception("request %s: the portal failed", record.request_id)
+            await answering.fail()
+        finally:
+            record.total_seconds = self._now() - began
+            await self._audit.close(record)
+
+
+class _Answering:
+    """Passes an answer on, adds the request id, and writes into the record what went out."""
+
+    def __init__(self, record: AuditRecord, send: AsgiSend) -> None:
+        self._record = record
+        self._send = send
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._note_status(message["status"])
+            request_id = (b"x-request-id", self._record.request_id.encode())
+            others = [pair for pair in message["headers"] if pair[0] != b"x-request-id"]
+            message = {**message, "headers": [*others, request_id]}
+        else:
+            self._record.bytes_out += len(message.get("body", b""))
+            self._record.complete = not message.get("more_body", False)
+        await self._send(message)
+
+    def _note_status(self, status: int) -> None:
+        if status >= _FIRST_ERROR_STATUS:
+            note_denial(self._record, Denied(_REASONS.get(status, Reason.INTERNAL_ERROR)))
+        self._record.status = status
+
+    async def fail(self) -> None:
+        """Say 500, unless something was said already."""
+        if self._record.status:
+            return
+        status, headers, body = render(Denied(Reason.INTERNAL_ERROR), self._record.request_id)
+        await self({"type": "http.response.start", "status": status, "headers": headers})
+        await self({"type": "http.response.body", "body": body})
