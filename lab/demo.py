@@ -24,7 +24,7 @@ from lab.processes import LabError, wait_until
 from lab.progress import Progress
 from lab.releases import releases
 from lab.slurm import SlurmRelease
-from lab.submission import FINAL, exit_code_of, state_of, submission
+from lab.submission import FINAL, exit_code_of, state_of, submission, user_of
 
 USER = "alice"
 SCRIPT = """#!/bin/bash
@@ -183,13 +183,13 @@ class Run:
         record = self._gateway.audit_record(request_id)
         _print_title("The job")
         print(
-            f"job {self.job_id}: {state_of(job)}, exit code {exit_code_of(job)}, Slurm user {job['user_name']}"
+            f"job {self.job_id}: {state_of(job)}, exit code {exit_code_of(job)}, Slurm user {user_of(job)}"
         )
         print(f"output, owned by {owner}: {file.read_text().strip()}")
         _print_title(f"The audit's record of its submission ({_short(self._gateway.audit_file)})")
         print(json.dumps(record, indent=2))
         sys.stdout.flush()
-        seen = (state_of(job), exit_code_of(job), job["user_name"], owner)
+        seen = (state_of(job), exit_code_of(job), user_of(job), owner)
         if seen == ("COMPLETED", 0, USER, USER):
             return True
         print(f"\nNOT as it should be: COMPLETED with 0 as {USER}, in a file of {USER}'s")

@@ -72,6 +72,16 @@ def _is_zombie(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] == "Z"
 
 
+def _inheritable() -> list[int]:
+    """Descriptors that a daemon must not keep open, or whoever waits for their other end waits for ever."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers, not paths
+        with contextlib.suppress(OSError):  # the listing's own descriptor is gone already
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A process whose number, start time and program are kept in a file."""
@@ -102,6 +112,7 @@ class Recorded:
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
             (os.POSIX_SPAWN_DUP2, 1, 2),
+            *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()),
         ]
         pid = os.posix_spawnp(
             command[0], list(command), dict(environment), file_actions=actions, setsid=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from typing import Any
 
 FINAL = frozenset(
@@ -40,6 +41,11 @@ def state_of(job: dict[str, Any]) -> str:
     """The job's base state: a string up to v0.0.39, from v0.0.40 on a list that it leads."""
     state = job["job_state"]
     return str(state[0] if isinstance(state, list) else state)
+
+
+def user_of(job: dict[str, Any]) -> str:
+    """The Slurm user; 20.11 gives the number only. Users have one number everywhere in the lab."""
+    return str(job["user_name"]) or pwd.getpwuid(int(job["user_id"])).pw_name
 
 
 def exit_code_of(job: dict[str, Any]) -> int:

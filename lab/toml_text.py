@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 Settings = Mapping[str, Any]
 
 
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
 def _key(name: str) -> str:
-    return name if name.replace("_", "").replace("-", "").isalnum() else json.dumps(name)
+    return name if BARE_KEY.fullmatch(name) else _string(name)
+
+
+def _string(text: str) -> str:
+    """JSON's strings are TOML's too, but for surrogate pairs and a bare DEL (TOML 1.0, String)."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
-    """A value on one line. JSON's strings, numbers and booleans are TOML's too (TOML 1.0)."""
+    """A value on one line."""
     match value:
         case dict():
             pairs = ", ".join(f"{_key(name)} = {_value(inner)}" for name, inner in value.items())
             return f"{{ {pairs} }}"
         case list() | tuple():
             return f"[{', '.join(map(_value, value))}]"
-        case str() | bool() | int() | float():
+        case str():
+            return _string(value)
+        case bool() | int() | float():
             return json.dumps(value)
         case _:
             raise TypeError(f"{value!r} has no form in TOML here")

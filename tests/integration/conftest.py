@@ -30,6 +30,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ from lab.ports import free_port
 from lab.progress import Progress
 from lab.releases import releases
 from lab.rootfs import MovedError
-from lab.slurm import SlurmRelease
+from lab.slurm import SlurmRelease, all_releases
 from lab.toml_text import Settings, merged
 
 NEVER = "100000/second"
@@ -82,10 +83,16 @@ def real_things() -> Iterator[None]:
         yield
 
 
+def _hold(release: SlurmRelease, *, shared: bool) -> AbstractContextManager[None]:
+    lock = release.layout.folder / "tests-lock"
+    return places.locked(lock, Progress(release.name), "tests on other workers", shared=shared)
+
+
 def _running(name: str) -> SlurmRelease:
     release = SlurmRelease.named(name)
     try:
-        release.up()
+        with _hold(release, shared=True):
+            release.up()
     except MovedError as moved:
         pytest.skip(f"moved: {moved}")
     except MachineLacksError as lacking:
@@ -105,6 +112,15 @@ def one_slurm_release(real_things: None) -> SlurmRelease:
     return _running(releases()[0].suite)
 
 
+@pytest.fixture
+def every_release(real_things: None) -> Iterator[list[SlurmRelease]]:
+    """All releases at once, whatever became of them, while nobody stops their daemons."""
+    with ExitStack() as stack:
+        for release in all_releases():
+            stack.enter_context(_hold(release, shared=True))
+        yield all_releases()
+
+
 @pytest.fixture(autouse=True)
 def _share_or_own_the_release(request: pytest.FixtureRequest) -> Iterator[None]:
     """Keep those who stop daemons apart from those who need them, among all workers."""
@@ -114,8 +130,7 @@ def _share_or_own_the_release(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     release: SlurmRelease = request.getfixturevalue(wanted.pop())
     disturbs = request.node.get_closest_marker("disturbs_slurm") is not None
-    lock = release.layout.folder / "tests-lock"
-    with places.locked(lock, Progress(release.name), "tests on other workers", shared=not disturbs):
+    with _hold(release, shared=not disturbs):
         yield
         if disturbs:
             release.up()
