@@ -213,13 +213,17 @@ def _stay(
     body = gateway.folder / "job.json"
     version = release.api_versions[0]
     _write_for_the_user(header, f"Authorization: Bearer {provider.token_for(USER)}\n")
-    _write_for_the_user(body, json.dumps(submission(version, SCRIPT, name="by-hand")) + "\n")
+    by_hand = submission(
+        version, SCRIPT, name="by-hand", output="/tmp/slurm-gateway-by-hand-%j.out"
+    )  # noqa: S108 - the job's
+    _write_for_the_user(body, json.dumps(by_hand) + "\n")
     curl = f"curl --cacert {_short(gateway.ca_file)} -H @{_short(header)}"
     api = f"{gateway.url}/slurm/{version}"
     _print_title("Go on with")
     print(f"{curl} {api}/jobs")
     print(f"{curl} {api}/job/{run.job_id}")
     print(f"{curl} -H 'Content-Type: application/json' -d @{_short(body)} {api}/job/submit")
+    print(f"cat {release.path_of('/tmp/slurm-gateway-by-hand-*.out')}")  # noqa: S108 - the job's
     print(f"{curl} -X DELETE {api}/job/{run.job_id}")
     print(f"{curl} -H 'X-SLURM-USER-NAME: root' {api}/diag      # still {USER}")
     print(f"{curl} {gateway.url}/slurm/v0.0.42/reconfigure      # refused, and the audit says why")
