@@ -1,0 +1,99 @@
+"""(InboundRequest, Identity, ClusterUser) -> AuthorizedCall, or Denied. Deny by default."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from gateway.denial import Denied, Reason
+from gateway.model import (
+    AuthorizedCall,
+    ClusterUser,
+    Identity,
+    InboundRequest,
+    Operation,
+    Risk,
+    Target,
+)
+from gateway.slurm_api import Catalogue, Match, raised_risk, write_target
+from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy
+
+_CACHED_CALLS = 4096
+_CACHED_CHARACTERS = 256
+"""Longer targets are decided anew, so that the cache stays below some 4 MiB."""
+
+_NOTED_CHARACTERS = 200
+
+
+class Explanation(NamedTuple):
+    """Why a call is granted or not, for `explain`. `operation` is None for what is not listed."""
+
+    operation: Operation | None
+    version: str
+    risk: Risk | None
+    answers: tuple[Answer, ...]
+    granted: bool
+    rule: str
+
+
+class Authorize:
+    """The fourth stage. Decisions are pure, so each is made once and kept while it is in use."""
+
+    def __init__(self, catalogue: Catalogue, policy: Policy) -> None:
+        self._catalogue = catalogue
+        self._policy = policy
+        self._remembered = lru_cache(maxsize=_CACHED_CALLS)(self.decide)
+
+    def __call__(
+        self, request: InboundRequest, identity: Identity, user: ClusterUser
+    ) -> AuthorizedCall:
+        """Decide for a request. Who the caller is matters through the user's roles only.
+
+        Raises Denied with OPERATION_UNLISTED, QUERY_UNLISTED or PARAMETER_INVALID.
+        """
+        del identity
+        target = request.target
+        if _is_short(target):
+            return self._remembered(request.method, target, user.roles)
+        return self.decide(request.method, target, user.roles)
+
+    def decide(self, method: str, target: Target, roles: tuple[str, ...]) -> AuthorizedCall:
+        """The operation first, then its parameters: nobody learns about what they may not have."""
+        match = self._catalogue.match(method, target.path)
+        if match is None:
+            note = f"{method} {target.path}"[:_NOTED_CHARACTERS]
+            raise Denied(Reason.OPERATION_UNLISTED, note, rule=NOT_LISTED)
+        call, value = match
+        risk = raised_risk(call, target.query)
+        granted, rule = self._policy.decide(roles, call, risk)
+        operation = call.entry.operation
+        if not granted:
+            note = f"{operation.name} in {call.version_text or 'any version'} is {risk}"
+            raise Denied(Reason.OPERATION_UNLISTED, f"{note}; roles: {', '.join(roles)}", rule=rule)
+        written = write_target(call, value, target.query)
+        return AuthorizedCall(operation, call.version_text, written, risk, rule, _job_ids(match))
+
+    def explain(self, method: str, target: Target, roles: Sequence[str]) -> Explanation:
+        """What each role says to a call. The parameters are not checked here; `decide` does."""
+        match = self._catalogue.match(method, target.path)
+        if match is None:
+            return Explanation(None, "", None, (), granted=False, rule=NOT_LISTED)
+        call = match.found
+        risk = raised_risk(call, target.query)
+        granted, rule = self._policy.decide(roles, call, risk)
+        answers = self._policy.answers(roles, call, risk)
+        return Explanation(
+            call.entry.operation, call.version_text, risk, answers, granted=granted, rule=rule
+        )
+
+
+def _is_short(target: Target) -> bool:
+    length = len(target.path)
+    for name, value in target.query:
+        length += len(name) + len(value)
+    return length <= _CACHED_CHARACTERS
+
+
+def _job_ids(match: Match) -> tuple[str, ...]:
+    parameter = match.found.entry.parameter
+    is_job = parameter is not None and parameter.name == "job_id"
+    return (match.value,) if is_job else ()
