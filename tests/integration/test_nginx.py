@@ -111,6 +111,7 @@ def test_a_read_through_nginx_is_audited_with_the_clients_address(
     connection.request("GET", "/slurm/v0.0.38/jobs", headers=headers)
     answer = connection.getresponse()
     answer.read()
+    connection.close()
     assert answer.status == 200
     assert answer.headers["Strict-Transport-Security"]
     record = front.gateway.audit_record(answer.headers["X-Request-Id"])
@@ -145,6 +146,7 @@ def test_an_upload_and_its_answer_pass_unbuffered(
     connection.request("POST", "/slurm/v0.0.38/job/submit", body, headers)
     answer = connection.getresponse()
     answer.read()
+    connection.close()
     record = front.gateway.audit_record(answer.headers["X-Request-Id"])
     assert record["bytes_in"] == len(body)
     assert record["verdict"] == "granted"
