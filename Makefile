@@ -4,7 +4,8 @@ PORT ?= 8443
 BIN := .venv/bin
 SERVER := .venv/.installed-server
 DEV := .venv/.installed-dev
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install
+STEP := $(PYTHON) -m lab step
 # Workers of pytest; the lab's releases are shared by all of them.
 WORKERS ?= 2
 
@@ -52,13 +53,13 @@ endef
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; type: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m lab install-packages venv
-	$(PYTHON) -m venv .venv
+	@$(STEP) "making .venv" $(PYTHON) -m venv .venv
 
 $(SERVER): requirements/server.txt pyproject.toml | $(BIN)/python
-	$(PIP) install --require-hashes -r requirements/server.txt
-	$(PIP) install --no-deps -e .
+	@$(STEP) "installing the server's libraries into .venv" $(PIP) --require-hashes -r requirements/server.txt
+	@$(STEP) "installing slurm-gateway into .venv" $(PIP) --no-deps -e .
 	@touch $@
 
 $(DEV): requirements/dev.txt $(SERVER)
-	$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(STEP) "installing what the tests need into .venv" $(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@

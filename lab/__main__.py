@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -43,6 +44,13 @@ def _install_packages(options: argparse.Namespace) -> int:
     for group in options.group:
         if group != "venv" or not machine.has_venv():
             packages.install(packages.GROUPS[group], Progress("packages"))
+    return DONE
+
+
+def _step(options: argparse.Namespace) -> int:
+    log = places.state_root() / "install.log"
+    with Progress("make").step(options.text):
+        packages.run_logged(options.arguments, log, dict(os.environ))
     return DONE
 
 
@@ -95,6 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         "install-packages", _install_packages, "install groups of Debian packages where missing"
     )
     install.add_argument("group", nargs="+", choices=sorted(packages.GROUPS))
+    step = command(
+        "step", _step, "run one long command quietly, with a sign of life every ten seconds"
+    )
+    step.add_argument("text", metavar="TEXT")
+    step.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT")
     demo = command("demo", _demo, "the whole way from a login to a finished job (run by make demo)")
     demo.add_argument(
         "--once", action="store_true", help="stop after the job and tell by the exit code"

@@ -30,6 +30,7 @@ USER = "alice"
 SCRIPT = """#!/bin/bash
 echo "I am $(id -un), uid $(id -u), on $(hostname), job $SLURM_JOB_ID."
 """
+BY_HAND = "/tmp/slurm-gateway-by-hand"  # noqa: S108 - written by the job's user
 JOB_SECONDS = 60.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
@@ -213,9 +214,7 @@ def _stay(
     body = gateway.folder / "job.json"
     version = release.api_versions[0]
     _write_for_the_user(header, f"Authorization: Bearer {provider.token_for(USER)}\n")
-    by_hand = submission(
-        version, SCRIPT, name="by-hand", output="/tmp/slurm-gateway-by-hand-%j.out"
-    )  # noqa: S108 - the job's
+    by_hand = submission(version, SCRIPT, name="by-hand", output=f"{BY_HAND}-%j.out")
     _write_for_the_user(body, json.dumps(by_hand) + "\n")
     curl = f"curl --cacert {_short(gateway.ca_file)} -H @{_short(header)}"
     api = f"{gateway.url}/slurm/{version}"
@@ -223,7 +222,7 @@ def _stay(
     print(f"{curl} {api}/jobs")
     print(f"{curl} {api}/job/{run.job_id}")
     print(f"{curl} -H 'Content-Type: application/json' -d @{_short(body)} {api}/job/submit")
-    print(f"cat {release.path_of('/tmp/slurm-gateway-by-hand-*.out')}")  # noqa: S108 - the job's
+    print(f"cat {release.path_of(BY_HAND)}-*.out")
     print(f"{curl} -X DELETE {api}/job/{run.job_id}")
     print(f"{curl} -H 'X-SLURM-USER-NAME: root' {api}/diag      # still {USER}")
     print(f"{curl} {gateway.url}/slurm/v0.0.42/reconfigure      # refused, and the audit says why")

@@ -120,7 +120,7 @@ class GatewayProcess:
     @property
     def process(self) -> Recorded:
         """The record of the running process."""
-        return Recorded(self.folder / "pid", "python")
+        return Recorded(self.folder / "pid", "python", "the gateway")
 
     def write_configuration(self, changes: Settings | None = None) -> None:
         """Write gateway.toml, with changes laid over the settings."""

@@ -92,3 +92,7 @@ def detach_state(layout: Layout) -> None:
     for folder in (layout.inside,) if layout.on_host else (layout.root,):
         if folder.exists() and folder != layout.folder / "state":
             mounts.unmount_below(folder)
+    short = places.RUNTIME in layout.inside.parents
+    for folder in (layout.inside, layout.inside.parent) if short else ():
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()

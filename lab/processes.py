@@ -89,6 +89,12 @@ class Recorded:
     record: Path
     program: str
     """The start of its executable's name: slurmctld runs as slurmctld-wlm on Debian."""
+    called: str = ""
+    """What messages call it, where the program's name says nothing."""
+
+    @property
+    def _name(self) -> str:
+        return self.called or self.program
 
     def pid(self) -> int | None:
         """The number of the running process; None when it does not run, or when that number is another's now."""
@@ -127,11 +133,11 @@ class Recorded:
 
         def ready() -> bool:
             if start_ticks_of(int(number)) != ticks or _is_zombie(int(number)):
-                raise LabError(f"{self.program} ended at once")
+                raise LabError(f"{self._name} ended at once")
             return self.pid() is not None and answers()
 
         try:
-            wait_until(ready, seconds, f"an answer of {self.program}")
+            wait_until(ready, seconds, f"an answer of {self._name}")
         except LabError as error:
             raise LabError(f"{error}; from {log}:\n{tail(log)}") from None
 

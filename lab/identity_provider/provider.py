@@ -106,7 +106,7 @@ class IdentityProvider:
 
     @property
     def _process(self) -> Recorded:
-        return Recorded(self._folder / "pid", "node")
+        return Recorded(self._folder / "pid", "node", "the OpenID provider")
 
     def up(self, progress: Progress | None = None) -> bool:
         """Install it where missing and start it. False: it ran already, with whatever settings it was started."""
