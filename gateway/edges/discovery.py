@@ -25,21 +25,12 @@ class FetchFailed(Exception):
     """A key set could not be had; the message says from where and why."""
 
 
-def open_client(ca_file: Path | None) -> httpx2.AsyncClient:
-    """A client for one provider: its own authority or the system's, no redirects, no environment.
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS to a provider: by its own authority, or by the system's.
 
     Raises OSError where the file cannot be read (ssl.SSLError is one).
     """
-    return httpx2.AsyncClient(
-        verify=ssl.create_default_context(cafile=None if ca_file is None else str(ca_file)),
-        trust_env=False,
-        follow_redirects=False,
-        timeout=TIMEOUT_SECONDS,
-        # identity, so that the cap on bytes is a cap on what is unpacked
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        # minutes lie between two fetches; a fresh connection also follows a change in DNS
-        limits=httpx2.Limits(max_connections=2, max_keepalive_connections=0),
-    )
+    return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
 
 
 class KeyEndpoint:
@@ -47,32 +38,41 @@ class KeyEndpoint:
 
     def __init__(
         self,
-        client: httpx2.AsyncClient,
+        tls: ssl.SSLContext,
         issuer: str,
         jwks_url: str | None = None,
         discovery: Literal["oidc", "rfc8414"] = "oidc",
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self._client = client
+        self._tls = tls
         self._issuer = issuer
         self._jwks_url = jwks_url
         self._metadata_url = metadata_url(issuer, discovery)
+        self._timeout = timeout_seconds
 
     async def fetch(self) -> bytes:
         """The JWK Set as it came. Raises FetchFailed."""
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await self._get(self._jwks_url or await self._discover())
+            async with asyncio.timeout(self._timeout), self._open_client() as client:
+                return await _get(client, self._jwks_url or await self._discover(client))
         except TimeoutError:
-            raise FetchFailed(f"{self._issuer}: no answer in {TIMEOUT_SECONDS:.0f} s") from None
+            raise FetchFailed(f"{self._issuer}: no answer in {self._timeout:.0f} s") from None
 
-    async def close(self) -> None:
-        """Give up the client."""
-        await self._client.aclose()
+    def _open_client(self) -> httpx2.AsyncClient:
+        """A new one for each fetch, minutes apart: it keeps no cookie and follows a change in DNS."""
+        return httpx2.AsyncClient(
+            verify=self._tls,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # one deadline for all, in fetch
+            # identity, so that the cap on bytes is a cap on what is unpacked
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        )
 
-    async def _discover(self) -> str:
+    async def _discover(self, client: httpx2.AsyncClient) -> str:
         """The jwks_uri of the metadata, whose issuer must be ours to the letter."""
         try:
-            metadata = read_object(await self._get(self._metadata_url))
+            metadata = read_object(await _get(client, self._metadata_url))
         except JsonRefused as refused:
             raise FetchFailed(f"{self._metadata_url}: {refused}") from None
         if metadata.get("issuer") != self._issuer:
@@ -80,16 +80,16 @@ class KeyEndpoint:
         url = metadata.get("jwks_uri")
         if not isinstance(url, str) or not is_fetchable(url, self._issuer):
             raise FetchFailed(f"{self._metadata_url}: jwks_uri is not an https URL")
+        client.cookies.clear()
         return url
 
-    async def _get(self, url: str) -> bytes:
-        try:
-            async with self._client.stream("GET", url) as response:
-                return await _read_document(response, url)
-        except httpx2.TimeoutException:
-            raise FetchFailed(f"{url}: no answer in {TIMEOUT_SECONDS:.0f} s") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise FetchFailed(f"{url}: {_one_line(error)}") from None
+
+async def _get(client: httpx2.AsyncClient, url: str) -> bytes:
+    try:
+        async with client.stream("GET", url) as response:
+            return await _read_document(response, url)
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        raise FetchFailed(f"{url}: {_one_line(error)}") from None
 
 
 async def _read_document(response: httpx2.Response, url: str) -> bytes:

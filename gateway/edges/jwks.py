@@ -43,8 +43,6 @@ class FetchKeySet(Protocol):
         """The bytes of the set. Raises FetchFailed."""
         ...
 
-    async def close(self) -> None: ...
-
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
@@ -127,14 +125,14 @@ class RemoteKeys:
             await asyncio.sleep(max(0.1, self._next_fetch - self._now()))
 
     async def close(self) -> None:
-        """Give up the connection, once a fetch under way has ended, which takes seconds at most."""
+        """Wait for a fetch under way, which takes seconds at most."""
         if self._flight is not None:
             await asyncio.wait([self._flight])
-        await self._endpoint.close()
 
     async def _ask_for(self, kid: str) -> Sequence[VerificationKey]:
         """Look for a new key, if there is a chance that it was published since."""
-        if self._flight is not None or self._may_ask_for(kid):
+        is_asked = self._flight is not None or self._may_ask_for(kid)
+        if is_asked:
             self._asked_at = self._now()
             await self._fetch()
             found = self._keys.matching(kid)
@@ -142,10 +140,14 @@ class RemoteKeys:
                 return found
         if self._failures_in_row:
             raise self._unavailable()  # the provider may have published it by now
+        if is_asked:
+            self._remember_unknown(kid)
+        return ()
+
+    def _remember_unknown(self, kid: str) -> None:
         self._unknown[kid] = self._now() + _UNKNOWN_KID_MEMORY_SECONDS
         if len(self._unknown) > _UNKNOWN_KIDS:
             self._unknown.popitem(last=False)
-        return ()
 
     def _may_ask_for(self, kid: str) -> bool:
         now = self._now()
