@@ -55,6 +55,20 @@ class BindingsFile:
         except (sqlite3.Error, OSError) as error:
             raise DirectoryDoubt(f"{self._path} cannot be used: {error!r}") from error
 
+    async def peek(self, wanted: Binding) -> Binding:
+        """What `bind` would answer, without remembering anything; for `explain`."""
+        if not self._path.exists():
+            return wanted
+        try:
+            return await self._threads.run(_LIMIT_SECONDS, partial(self._peek, wanted))
+        except (sqlite3.Error, OSError) as error:
+            raise DirectoryDoubt(f"{self._path} cannot be used: {error!r}") from error
+
+    def _peek(self, wanted: Binding) -> Binding:
+        with closing(self._connect()) as connection:
+            held = connection.execute(_HELD, wanted).fetchone()
+        return wanted if held is None else Binding(*held)
+
     def _bind(self, wanted: Binding) -> Binding:
         with closing(self._connect()) as connection:
             held = connection.execute(_HELD, wanted).fetchone()

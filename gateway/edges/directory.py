@@ -11,8 +11,6 @@ from gateway.stages.credential import CredentialDoubt, UserIds
 from gateway.stages.map_user import DirectoryDoubt
 from gateway.users.accounts import Account, Lookup
 
-MAXIMUM_CACHED = 10_000
-
 
 class NssDirectory:
     """A Directory. `threads` bounds what a hanging NSS can hold on to.
@@ -28,12 +26,14 @@ class NssDirectory:
         cache_seconds: float,
         ask: Callable[[str], Account | None] = ask_passwd,
         monotonic: Callable[[], float] = time.monotonic,
+        maximum_cached: int = 10_000,
     ) -> None:
         self._threads = threads
         self._limit_seconds = limit_seconds
         self._cache_seconds = cache_seconds
         self._ask = ask
         self._monotonic = monotonic
+        self._maximum_cached = maximum_cached
         self._flight: OneFlight[str, Lookup] = OneFlight()
         self._cache: dict[str, Lookup] = {}
         self._problem = ""
@@ -68,7 +68,7 @@ class NssDirectory:
 
     def _remember(self, name: str, lookup: Lookup) -> None:
         self._cache.pop(name, None)
-        if len(self._cache) >= MAXIMUM_CACHED:
+        if len(self._cache) >= self._maximum_cached:
             del self._cache[next(iter(self._cache))]
         self._cache[name] = lookup
 

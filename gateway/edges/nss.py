@@ -31,6 +31,8 @@ def ask_passwd(name: str) -> Account | None:
     that is down gives ENOENT here and KeyError there), and a directory that is down must not look
     like a user that does not exist.
     """
+    if "\0" in name:
+        return None  # C would read it up to there, and find another user
     library = ctypes.CDLL(None)
     entry = _Passwd()
     found = ctypes.POINTER(_Passwd)()

@@ -16,7 +16,6 @@ from gateway.slurm_token import MAXIMUM_TOKEN_CHARACTERS, SlurmToken, read_slurm
 from gateway.stages.credential import MINIMUM_SECONDS_LEFT, CredentialDoubt
 
 PLACEHOLDER = "{user}"
-MAXIMUM_USERS = 10_000
 RETRY_SECONDS = 5.0
 """A command is not run again for the same user within this time, whether it failed or not."""
 _COMMANDS_AT_ONCE = 4
@@ -32,11 +31,13 @@ class FileTokens:
         *,
         credentials_directory: Path | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        maximum_users: int = 10_000,
     ) -> None:
         self._path = path
         self._threads = threads
         self._read = partial(_read_token_file, directory=credentials_directory)
         self._monotonic = monotonic
+        self._maximum_users = maximum_users
         self._files: dict[str, SecretFile[SlurmToken]] = {}
         self._problem = ""
 
@@ -58,7 +59,7 @@ class FileTokens:
     def _file(self, path: str) -> SecretFile[SlurmToken]:
         file = self._files.get(path)
         if file is None:
-            if len(self._files) >= MAXIMUM_USERS:
+            if len(self._files) >= self._maximum_users:
                 del self._files[next(iter(self._files))]
             file = self._files[path] = SecretFile(
                 Path(path),
@@ -104,6 +105,7 @@ class CommandTokens:
         refresh_seconds: float,
         now: Clock = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        maximum_users: int = 10_000,
     ) -> None:
         self._command = command
         self._is_per_user = any(PLACEHOLDER in argument for argument in command)
@@ -111,6 +113,7 @@ class CommandTokens:
         self._refresh_seconds = refresh_seconds
         self._now = now
         self._monotonic = monotonic
+        self._maximum_users = maximum_users
         self._running = asyncio.Semaphore(_COMMANDS_AT_ONCE)
         self._flight: OneFlight[str, None] = OneFlight()
         self._held: dict[str, _Held] = {}
@@ -149,6 +152,6 @@ class CommandTokens:
 
     def _remember(self, key: str, held: _Held) -> None:
         self._held.pop(key, None)
-        if len(self._held) >= MAXIMUM_USERS:
+        if len(self._held) >= self._maximum_users:
             del self._held[next(iter(self._held))]
         self._held[key] = held

@@ -170,6 +170,9 @@ def compile_pattern(pattern: str) -> Matcher:
     except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         raise ValueError(f"is not a regular expression of RE2: {reason}") from error
+    if pattern.count("<user>") > 1:
+        # RE2 for Python takes the first and says nothing.
+        raise ValueError("has more than one group named user")
     group = "user" if "user" in compiled.groupindex else 0
 
     def match(text: str) -> str | None:
