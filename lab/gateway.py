@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import ssl
 import time
 import urllib.parse
@@ -20,6 +21,7 @@ from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged, to_toml
 
 READY_SECONDS = 30.0
+INHERITED = ("PYTHONDONTWRITEBYTECODE",)
 MACHINE_USER = "carol"
 
 
@@ -133,7 +135,10 @@ class GatewayProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write_configuration()
         command = [str(self._program), "serve", "--config", str(self.configuration_file)]
-        self.process.start(command, self.log, {**CLEAN_ENVIRONMENT, **(environment or {})})
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        self.process.start(
+            command, self.log, {**CLEAN_ENVIRONMENT, **inherited, **(environment or {})}
+        )
         try:
             self.process.await_answer(self.is_ready, READY_SECONDS, self.log)
         except LabError:

@@ -14,8 +14,6 @@ CAP_SYS_ADMIN = 21
 """Its bit in CapEff, from linux/capability.h."""
 KEPT_ACROSS_SUDO = (
     "LAB_DEBIAN_MIRROR",
-    "LAB_GATEWAY_PORT",
-    "REQUIRE_ALL",
     "http_proxy",
     "https_proxy",
     "no_proxy",
@@ -96,7 +94,17 @@ def become_root(arguments: Sequence[str]) -> None:
     if is_root() or sudo is None or shutil.which("apt-get") is None:
         return
     kept = [f"{name}={os.environ[name]}" for name in KEPT_ACROSS_SUDO if name in os.environ]
-    command = [sudo, "env", *kept, sys.executable, "-m", "lab", *arguments]
+    # Root's byte code in the checkout would be in the way of whoever owns it.
+    command = [
+        sudo,
+        "env",
+        *kept,
+        "PYTHONDONTWRITEBYTECODE=1",
+        sys.executable,
+        "-m",
+        "lab",
+        *arguments,
+    ]
     os.execv(sudo, command)  # noqa: S606 - no shell is what is wanted
 
 
