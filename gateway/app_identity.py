@@ -14,14 +14,14 @@ from gateway.config.map_user import UserRule as UserRuleSection
 from gateway.edges.bindings import BindingsFile
 from gateway.edges.deny_list import FileDenyList, NoDenyList
 from gateway.edges.directory import NssDirectory
-from gateway.edges.discovery import KeyEndpoint, open_client
+from gateway.edges.discovery import KeyEndpoint, trust
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.jwks import KeyState, RemoteKeys
 from gateway.edges.jwks_file import FileKeys
 from gateway.edges.user_table import UserTableFile
 from gateway.model import Clock
 from gateway.stages.authenticate import Authenticate, FailureBudget, KeySource, TrustedIssuer
-from gateway.stages.map_user import MapUser
+from gateway.stages.map_user import Binding, Bindings, MapUser
 from gateway.token.identity import TokenRules
 from gateway.token.profiles import Cognito, Oidc, Profile, Rfc9068
 from gateway.users.rules import FixedUser, FromClaim, FromTable, NameSource, RoleRule, UserRule
@@ -55,7 +55,7 @@ def make_authenticate(
 ) -> Identification:
     """Raises FileUnusable or OSError where a file of the section cannot be used."""
     keys = {issuer.issuer: make_keys(issuer, shelf) for issuer in section.issuers}
-    deny_list = _make_deny_list(section, shelf)
+    deny_list = make_deny_list(section, shelf)
     stage = Authenticate(
         [TrustedIssuer(rules_of(issuer), keys[issuer.issuer]) for issuer in section.issuers],
         deny_list,
@@ -91,9 +91,8 @@ def _where_keys_are(issuer: Issuer) -> tuple[object, ...]:
 
 def make_remote_keys(issuer: Issuer) -> RemoteKeys:
     """Fetched by discovery or from the URL. Raises OSError for an authority that cannot be read."""
-    endpoint = KeyEndpoint(
-        open_client(issuer.ca_file), issuer.issuer, issuer.jwks_url, issuer.discovery
-    )
+    tls = trust(issuer.ca_file)
+    endpoint = KeyEndpoint(tls, issuer.issuer, issuer.jwks_url, issuer.discovery)
     return RemoteKeys(
         endpoint,
         issuer=issuer.issuer,
@@ -128,7 +127,8 @@ def _profile_of(issuer: Issuer) -> Profile:
             assert_never(never)
 
 
-def _make_deny_list(section: AuthenticateSection, shelf: Shelf) -> FileDenyList | NoDenyList:
+def make_deny_list(section: AuthenticateSection, shelf: Shelf) -> FileDenyList | NoDenyList:
+    """Raises FileUnusable for a list that cannot be used."""
     path = section.deny_list_file
     if path is None:
         return NoDenyList()
@@ -151,35 +151,72 @@ def make_map_user(
     state_directory: Path,
     threads: FewThreads,
     shelf: Shelf,
-    monotonic: Callable[[], float] = time.monotonic,
+    *,
+    remember: bool = True,
 ) -> Mapped:
-    """Raises FileUnusable for a table that cannot be used."""
+    """Raises FileUnusable for a table that cannot be used. Without `remember` nothing is bound."""
     tables = {
-        rule.table_file: _open_table(rule.table_file, shelf)
+        rule.table_file: open_table(rule.table_file, shelf)
         for rule in section.rules
         if rule.table_file is not None
     }
-    directory = NssDirectory(
+    directory = make_directory(section, threads)
+    binds = any(rule.bind for rule in section.rules)
+    bindings = BindingsFile(state_directory / BINDINGS_FILE, threads) if binds else None
+    stage = _map_with(
+        section,
+        user_rules(section.rules, lambda path: FromTable(tables[path])),
+        directory,
+        bindings if bindings is None or remember else _Looking(bindings),
+    )
+    return Mapped(stage, directory, tables, bindings)
+
+
+def make_directory(section: MapUserSection, threads: FewThreads) -> NssDirectory:
+    """The machine's own directory of users."""
+    return NssDirectory(
         threads,
         limit_seconds=section.directory_seconds,
         cache_seconds=section.directory_cache_seconds,
     )
-    binds = any(rule.bind for rule in section.rules)
-    bindings = BindingsFile(state_directory / BINDINGS_FILE, threads) if binds else None
-    stage = MapUser(
-        user_rules(section.rules, lambda path: FromTable(tables[path])),
+
+
+def make_user_check(section: MapUserSection, name: str, threads: FewThreads) -> MapUser:
+    """A stage that maps everybody to this user, under everything that no rule can override."""
+    rule = UserRule("--user", "", {}, FixedUser(name))
+    return _map_with(section, [rule], make_directory(section, threads), None)
+
+
+def _map_with(
+    section: MapUserSection,
+    rules: Sequence[UserRule],
+    directory: NssDirectory,
+    bindings: Bindings | None,
+) -> MapUser:
+    return MapUser(
+        rules,
         [RoleRule(rule.issuer, rule.role, rule.when) for rule in section.roles],
         directory=directory,
         bindings=bindings,
         forbidden_users=section.forbidden_users,
         minimum_uid=section.minimum_uid,
         must_exist=section.must_exist,
-        monotonic=monotonic,
+        monotonic=time.monotonic,
     )
-    return Mapped(stage, directory, tables, bindings)
 
 
-def _open_table(path: Path, shelf: Shelf) -> UserTableFile:
+class _Looking:
+    """Bindings that are looked at, and not made."""
+
+    def __init__(self, bindings: BindingsFile) -> None:
+        self._bindings = bindings
+
+    async def bind(self, wanted: Binding) -> Binding:
+        """What would hold."""
+        return await self._bindings.peek(wanted)
+
+
+def open_table(path: Path, shelf: Shelf) -> UserTableFile:
     """Read anew by every generation, so that a reload refuses a broken table."""
     return shelf.take(object(), lambda: UserTableFile(path), run=UserTableFile.keep_fresh)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.commands.serve import report
+from gateway.commands.reporting import report_mistakes
 from gateway.config.load import load
 from gateway.config.problem import ConfigurationError
 from gateway.edges.process_file import (
@@ -25,7 +25,7 @@ def run(config: Path, environ: Mapping[str, str], timeout_seconds: float) -> int
         since = time.monotonic_ns()
         pid = signal_running(state_directory, signal.SIGHUP)
     except ConfigurationError as error:
-        report(error, config)
+        report_mistakes(error, config)
         click.echo("\nNothing was changed.", err=True)
         return 1
     except ProcessFileError as error:

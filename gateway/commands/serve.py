@@ -15,9 +15,10 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.app import HASH_KEY_FILE, BuildError, Generation
+from gateway.app_doubts import find_doubts
 from gateway.app_running import Application, fixed_settings
 from gateway.commands.logs import configure_logging
-from gateway.config.consistency import find_doubts
+from gateway.commands.reporting import report_mistakes
 from gateway.config.gateway import Gateway
 from gateway.config.load import load
 from gateway.config.problem import ConfigurationError
@@ -45,18 +46,10 @@ def run(config: Path, environ: Mapping[str, str], *, verbose: bool = False) -> i
         gateway = load(config, environ)
         return uvloop.run(_serve(config, environ, gateway))
     except ConfigurationError as error:
-        report(error, config)
+        report_mistakes(error, config)
     except (BuildError, ListenError, ProcessFileError, TlsError) as error:
         click.echo(f"The gateway does not start: {error}", err=True)
     return 1
-
-
-def report(error: ConfigurationError, config: Path) -> None:
-    """Every mistake of a configuration, on standard error."""
-    count = len(error.problems)
-    click.echo(f"{config}: {count} mistake{'s' if count != 1 else ''}\n", err=True)
-    for problem in error.problems:
-        click.echo(f"  {problem}", err=True)
 
 
 async def _serve(config: Path, environ: Mapping[str, str], gateway: Gateway) -> int:
@@ -150,7 +143,7 @@ class Serving:
             self._config,
         )
         for doubt in find_doubts(self._gateway):
-            _log.warning("%s: %s (%s)", doubt.place, doubt.what, doubt.remedy)
+            _log.warning("%s", doubt.on_one_line)
 
     async def until_stopped(self) -> None:
         """Reload whenever asked; drain and end when told."""
@@ -211,7 +204,7 @@ class Serving:
         public.adjust(self._application.protocol(), fresh.server.keep_alive_seconds)
         _log.info("reloaded: generation %d is in force", self._application.current.number)
         for doubt in find_doubts(fresh):
-            _log.warning("%s: %s (%s)", doubt.place, doubt.what, doubt.remedy)
+            _log.warning("%s", doubt.on_one_line)
 
 
 def _read_pair_of(server: Server) -> Pair | None:

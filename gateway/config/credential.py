@@ -45,6 +45,11 @@ class Attach(Section):
             raise ValueError("give exactly one of token_file, command")
         return self
 
+    @property
+    def names_user(self) -> bool:
+        """Whether the source gives each user a token of their own."""
+        return any("{user}" in text for text in (str(self.token_file), *self.command))
+
 
 class Passthrough(Section):
     """The caller's own token, for a Slurm that verifies the identity provider's keys itself."""

@@ -16,6 +16,12 @@ class Problem(NamedTuple):
         line = f"{self.place}: {self.what}"
         return f"{line}\n    {self.remedy}" if self.remedy else line
 
+    @property
+    def on_one_line(self) -> str:
+        """For a log."""
+        remedy = f" ({self.remedy})" if self.remedy else ""
+        return f"{self.place}: {self.what}{remedy}"
+
 
 class ConfigurationError(Exception):
     """Every mistake that was found, at once."""

@@ -71,6 +71,18 @@ def _read_pid(descriptor: int) -> int:
     return int(text) if text.isdigit() else 0
 
 
+def is_gateway_running(state_directory: Path) -> bool:
+    """Whether a gateway holds the pid file."""
+    try:
+        descriptor = os.open(state_directory / PID_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _is_locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def signal_running(state_directory: Path, number: signal.Signals) -> int:
     """Signal the gateway that holds the pid file; returns its pid. Never signals a stale one."""
     try:

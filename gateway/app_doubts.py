@@ -1,0 +1,121 @@
+"""Gateway (the configuration) -> what is permitted but should be meant: said by `check` and at every start."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.app_identity import user_rules
+from gateway.config.credential import Attach, Mint, Passthrough
+from gateway.config.forward import Forward
+from gateway.config.gateway import Gateway
+from gateway.config.map_user import MapUser
+from gateway.config.problem import Problem
+from gateway.config.section import is_loopback_host
+from gateway.config.server import Server
+from gateway.users.risks import describe_risks
+from gateway.users.rules import FixedUser
+
+
+def find_doubts(gateway: Gateway) -> list[Problem]:
+    """All of it, in the order of the sections."""
+    return [
+        *_doubt_server(gateway.server),
+        *_doubt_issuers(gateway),
+        *_doubt_rules(gateway.map_user),
+        *_doubt_roles(gateway),
+        *_doubt_credential(gateway),
+        *_doubt_forward(gateway.forward),
+        *_doubt_paths(gateway),
+    ]
+
+
+def _doubt_server(server: Server) -> Iterator[Problem]:
+    if server.insecure_http:
+        what = "tokens may cross the network in the clear"
+        yield Problem("server.insecure_http", what, "set tls_certificate_file and tls_key_file")
+    listen = server.operations_listen or "unix:"
+    host = listen.rpartition(":")[0].strip("[]")
+    if not listen.startswith("unix:") and not is_loopback_host(host):
+        what = f"{listen} answers whoever reaches it, without a token"
+        yield Problem("server.operations_listen", what, "let only the monitoring reach it")
+    if server.public_url.startswith("http://"):
+        yield Problem("server.public_url", "is not https", "clients should use TLS")
+
+
+def _doubt_issuers(gateway: Gateway) -> Iterator[Problem]:
+    mapped = {rule.issuer for rule in gateway.map_user.rules}
+    for index, issuer in enumerate(gateway.authenticate.issuers):
+        place = f"authenticate.issuers[{index}]"
+        if issuer.issuer not in mapped:
+            what = f"no rule maps the tokens of {issuer.issuer}: they all get 403"
+            yield Problem(place, what, "add a [[map_user.rules]] with this issuer")
+        if issuer.accept_id_tokens:
+            what = "ID tokens say who signed in at a client, not what a client may do here"
+            yield Problem(f"{place}.accept_id_tokens", what, "prefer access tokens")
+
+
+def _doubt_rules(users: MapUser) -> Iterator[Problem]:
+    for risk in describe_risks(user_rules(users.rules, lambda path: FixedUser(path.name))):
+        place, _, what = risk.partition(": ")
+        yield Problem(place, what)
+    if not users.must_exist:
+        what = "users are not looked up, so minimum_uid is not checked either"
+        yield Problem(
+            "map_user.must_exist", what, "jobs of users Slurm does not know wait for ever"
+        )
+    if "root" not in users.forbidden_users:
+        yield Problem("map_user.forbidden_users", "does not name root", "add root and SlurmUser")
+
+
+def _doubt_roles(gateway: Gateway) -> Iterator[Problem]:
+    given = {"user", *(rule.role for rule in gateway.map_user.roles)}
+    for role in gateway.authorize.roles:
+        if role not in given:
+            what = "nobody has this role"
+            yield Problem(f"authorize.roles.{role}", what, "add a [[map_user.roles]] that gives it")
+
+
+def _doubt_credential(gateway: Gateway) -> Iterator[Problem]:
+    match gateway.credential:
+        case Attach(impersonate=True):
+            what = "one SlurmUser token acts as everybody: whoever steals it has the cluster"
+            yield Problem("credential.impersonate", what, 'prefer provider = "mint"')
+        case Attach() as attach if not attach.names_user:
+            what = "one token without {user} serves its own user only; others get 403"
+            yield Problem("credential", what, "put {user} into token_file or command")
+        case Passthrough():
+            what = "Slurm checks neither audience nor issuer of the caller's token"
+            remedy = "let slurmrestd be reached through this gateway only"
+            yield Problem("credential.provider", what, remedy)
+            yield from _doubt_passthrough_algorithms(gateway)
+        case _:
+            return
+
+
+def _doubt_passthrough_algorithms(gateway: Gateway) -> Iterator[Problem]:
+    for index, issuer in enumerate(gateway.authenticate.issuers):
+        if issuer.algorithms != ("RS256",):
+            place = f"authenticate.issuers[{index}].algorithms"
+            yield Problem(place, "Slurm takes RS256 only", 'passthrough needs ["RS256"]')
+
+
+def _doubt_forward(forward: Forward) -> Iterator[Problem]:
+    host = urlsplit(forward.upstream).hostname
+    if host is not None and not is_loopback_host(host):
+        what = "Slurm tokens cross the network to slurmrestd in the clear"
+        yield Problem("forward.upstream", what, "run the gateway on slurmrestd's host")
+
+
+def _doubt_paths(gateway: Gateway) -> Iterator[Problem]:
+    server, credential = gateway.server, gateway.credential
+    paths = {
+        "server.state_directory": server.state_directory,
+        "server.tls_certificate_file": server.tls_certificate_file,
+        "server.tls_key_file": server.tls_key_file,
+        "authenticate.deny_list_file": gateway.authenticate.deny_list_file,
+        "credential.key_file": credential.key_file if isinstance(credential, Mint) else None,
+    }
+    for place, path in paths.items():
+        if path is not None and not Path(path).is_absolute():
+            what = f"{path} depends on the directory that the gateway is started in"
+            yield Problem(place, what, "write the whole path")

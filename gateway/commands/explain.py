@@ -1,0 +1,331 @@
+"""(method, path, a token or a user) -> each stage's answer, without forwarding anything."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from gateway.app import make_authorize, make_check_body, make_receive, read_rates
+from gateway.app_identity import make_authenticate, make_map_user, make_user_check
+from gateway.app_shelf import Shelf
+from gateway.commands.logs import configure_logging
+from gateway.commands.reporting import report_mistakes
+from gateway.config.credential import Attach, Mint, Passthrough
+from gateway.config.gateway import Gateway
+from gateway.config.load import load
+from gateway.config.problem import ConfigurationError, suggest
+from gateway.denial import Denied
+from gateway.edges.edited_file import FileUnusable
+from gateway.edges.few_threads import FewThreads
+from gateway.model import AuthorizedCall, ClusterUser, Identity, InboundRequest
+from gateway.slurm_api import Catalogue, read_catalogue
+from gateway.stages.limit import charged_class
+from gateway.web.portal import METADATA_PATH, is_portal_path
+
+_MAXIMUM_TOKEN_BYTES = 65_536
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one stage says. `granted` is None where it was not asked, or never refuses here."""
+
+    stage: str
+    granted: bool | None
+    text: str
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Explanation:
+    """All answers up to the first refusal."""
+
+    answers: list[Answer] = field(default_factory=list)
+    refusal: Denied | None = None
+
+    def add(self, stage: str, text: str, **facts: object) -> None:
+        """A stage that lets the request through."""
+        self.answers.append(Answer(stage, True, text, facts))
+
+    def tell(self, stage: str, text: str, **facts: object) -> None:
+        """A stage that is described, not asked."""
+        self.answers.append(Answer(stage, None, text, facts))
+
+
+def run(
+    method: str,
+    path: str,
+    token_file: Path | None,
+    *,
+    config: Path,
+    environ: Mapping[str, str],
+    user: str | None,
+    roles: Sequence[str],
+    as_json: bool,
+) -> int:
+    """0 where the request would be granted, 1 where it would be refused."""
+    configure_logging(logging.CRITICAL)  # what the edges log is told here in other words
+    try:
+        gateway = load(config, environ)
+    except ConfigurationError as error:
+        report_mistakes(error, config)
+        return 1
+    for role in roles:
+        if role not in gateway.authorize.roles:
+            hint = suggest(role, gateway.authorize.roles)
+            raise click.BadParameter(f"{role} is no role; {hint}", param_hint="--role")
+    token = _read_token(token_file) if token_file is not None else None
+    try:
+        asked = Asked(method.upper(), path, token, user, tuple(roles))
+        explanation = asyncio.run(_explain(gateway, asked))
+    except (FileUnusable, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    (_print_json if as_json else _print)(explanation)
+    return 1 if explanation.refusal else 0
+
+
+def _read_token(path: Path) -> str:
+    try:
+        if str(path) == "-":
+            text = sys.stdin.read(_MAXIMUM_TOKEN_BYTES)
+        else:
+            with path.open(encoding="ascii", errors="replace") as file:
+                text = file.read(_MAXIMUM_TOKEN_BYTES)
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--token-file") from error
+    token = text.strip()
+    if not token:
+        raise click.BadParameter(f"{path} is empty", param_hint="--token-file")
+    return token
+
+
+class Asked(NamedTuple):
+    """The question. Either `token` or `user` is None."""
+
+    method: str
+    path: str
+    token: str | None
+    user: str | None
+    roles: tuple[str, ...]
+
+
+async def _explain(gateway: Gateway, asked: Asked) -> Explanation:
+    explaining = _Explaining(gateway, Explanation())
+    try:
+        await explaining.ask(asked)
+    except Denied as refusal:
+        explaining.told.refusal = refusal
+    finally:
+        await explaining.shelf.close_except(None)
+    return explaining.told
+
+
+class _NobodyCounts:
+    """The failure budget of a command: whoever may read the configuration may try."""
+
+    async def check(self, address: str) -> None:
+        """Nothing is used up."""
+
+    async def count(self, address: str) -> None:
+        """Nothing is counted."""
+
+
+class _Explaining:
+    """The stages of `serve`, asked one by one; nothing of them writes, forwards or makes a token."""
+
+    def __init__(self, gateway: Gateway, told: Explanation) -> None:
+        self.told = told
+        self.shelf = Shelf()
+        self._gateway = gateway
+        self._threads = FewThreads(2)
+        self._catalogue: Catalogue = read_catalogue()
+        self._authorize = make_authorize(gateway.authorize, self._catalogue)
+
+    async def ask(self, asked: Asked) -> None:
+        """Raises Denied where a stage refuses."""
+        if is_portal_path(asked.path.encode("utf-8", "replace")):
+            self.told.tell("receive", "the gateway answers this itself, without a token")
+            return
+        request = self._receive(asked.method, asked.path, asked.token)
+        if asked.user is None:
+            identity = await self._authenticate(request)
+            mapped = await self._map(identity)
+        else:
+            self.told.tell("authenticate", "not asked (--user)")
+            identity = _nobody()
+            mapped = await self._check_user(asked.user, asked.roles)
+        call = self._decide(request, identity, mapped)
+        self._describe_limit(call)
+        self._describe_credential(mapped)
+
+    def _receive(self, method: str, path: str, token: str | None) -> InboundRequest:
+        raw = path.encode("utf-8", "replace")
+        headers = [(b"host", b"localhost"), *_body_headers(method, path, self._catalogue)]
+        if token is not None:
+            headers.append((b"authorization", b"Bearer " + token.encode("ascii", "replace")))
+        request = make_receive(self._gateway)(method, raw, headers, "127.0.0.1", "explain")
+        query = "&".join(f"{name}={value}" for name, value in request.target.query)
+        shown = request.target.path + (f"?{query}" if query else "")
+        self.told.add("receive", f"{method} {shown}", method=method, target=shown)
+        return request
+
+    async def _authenticate(self, request: InboundRequest) -> Identity:
+        metadata_url = self._gateway.server.public_url.rstrip("/") + METADATA_PATH
+        stage = make_authenticate(
+            self._gateway.authenticate,
+            self.shelf,
+            _NobodyCounts(),
+            resource_metadata=metadata_url,
+            hash_key=os.urandom(32),
+        ).authenticate
+        identity = await stage(request)
+        ends = datetime.fromtimestamp(identity.expires, UTC).isoformat()
+        who = identity.subject or f"client {identity.client_id}"
+        left = identity.expires - time.time()
+        self.told.add(
+            "authenticate",
+            f"{identity.kind} {who} of {identity.issuer}, for {left:.0f} s",
+            issuer=identity.issuer,
+            subject=identity.subject,
+            client_id=identity.client_id,
+            kind=identity.kind,
+            groups=identity.groups,
+            expires=ends,
+        )
+        return identity
+
+    async def _map(self, identity: Identity) -> ClusterUser:
+        mapped = make_map_user(
+            self._gateway.map_user,
+            self._gateway.server.state_directory,
+            self._threads,
+            self.shelf,
+            remember=False,
+        )
+        return self._tell_user(await mapped.map_user(identity))
+
+    async def _check_user(self, name: str, roles: Sequence[str]) -> ClusterUser:
+        check = make_user_check(self._gateway.map_user, name, self._threads)
+        user = await check(_nobody())
+        names = tuple(dict.fromkeys(["user", *roles]))
+        return self._tell_user(ClusterUser(user.name, names, "--user", user.uid, user.gid))
+
+    def _tell_user(self, user: ClusterUser) -> ClusterUser:
+        uid = "" if user.uid is None else f", uid {user.uid}"
+        self.told.add(
+            "map_user",
+            f"{user.name}{uid}, roles {', '.join(user.roles)} ({user.rule})",
+            user=user.name,
+            uid=user.uid,
+            roles=user.roles,
+            rule=user.rule,
+        )
+        return user
+
+    def _decide(
+        self, request: InboundRequest, identity: Identity, user: ClusterUser
+    ) -> AuthorizedCall:
+        explained = self._authorize.explain(request.method, request.target, user.roles)
+        for answer in explained.answers:
+            if answer.verdict != "nothing":
+                self.told.tell(
+                    "authorize", f"role {answer.role}: {answer.verdict} by {answer.rule}"
+                )
+        call = self._authorize(request, identity, user)
+        self.told.add(
+            "authorize",
+            f"{call.operation.name} in {call.version or 'any version'}, {call.risk} ({call.rule})",
+            operation=call.operation.name,
+            version=call.version,
+            risk=call.risk,
+            rule=call.rule,
+            target=call.target.decode(),
+        )
+        make_check_body(self._gateway)(request, call)
+        return call
+
+    def _describe_limit(self, call: AuthorizedCall) -> None:
+        section = self._gateway.limit
+        rate = read_rates(section.rates)[charged_class(call)]
+        self.told.tell(
+            "limit",
+            f"{rate.name}: {rate.amount} in {rate.window_seconds} s,"
+            f" {section.concurrent_per_identity} at the same time (not counted now)",
+            rate=rate.name,
+            amount=rate.amount,
+            window_seconds=rate.window_seconds,
+        )
+
+    def _describe_credential(self, user: ClusterUser) -> None:
+        text = describe_credential(self._gateway, user.name)
+        self.told.tell("credential", text, provider=self._gateway.credential.provider)
+
+
+def describe_credential(gateway: Gateway, name: str) -> str:
+    """How a request of this user would come by its token."""
+    match gateway.credential:
+        case Mint(lifetime_seconds=seconds):
+            return f"a token for {name} would be minted, for {seconds:g} s at most"
+        case Attach(impersonate=True):
+            return f"SlurmUser's token would be attached, acting as {name}"
+        case Attach():
+            return f"{name}'s token would be attached"
+        case Passthrough():
+            return "the caller's own token would be passed on"
+
+
+def _nobody() -> Identity:
+    """Stands where --user leaves out who asks."""
+    return Identity("", "", "", "user", (), 0.0, 0.0, "")
+
+
+def _body_headers(method: str, path: str, catalogue: Catalogue) -> list[tuple[bytes, bytes]]:
+    """A POST is explained with the body that its operation takes."""
+    match = catalogue.match(method, path.partition("?")[0])
+    if method != "POST" or match is None or not match.found.entry.operation.takes_body:
+        return []
+    return [(b"content-type", b"application/json"), (b"content-length", b"2")]
+
+
+def _print(explanation: Explanation) -> None:
+    marks: Mapping[bool | None, str] = {True: click.style("✓", fg="green"), None: "·"}
+    for answer in explanation.answers:
+        click.echo(f"{marks[answer.granted]} {answer.stage:<13} {answer.text}")
+    refusal = explanation.refusal
+    if refusal is None:
+        click.echo(f"\n{click.style('granted', fg='green', bold=True)} (nothing was forwarded)")
+        return
+    reason = refusal.reason
+    click.echo(f"{click.style('✗', fg='red')} {reason.status} {reason.code}: {refusal.detail}")
+    for label, text in (("rule", refusal.rule), ("note", refusal.note)):
+        if text:
+            click.echo(f"  {label}: {text}")
+    click.echo(f"\n{click.style('denied', fg='red', bold=True)}")
+
+
+def _print_json(explanation: Explanation) -> None:
+    refusal = explanation.refusal
+    document: dict[str, object] = {
+        "verdict": "denied" if refusal else "granted",
+        "stages": [
+            {"stage": one.stage, "asked": one.granted is not None, "text": one.text, **one.facts}
+            for one in explanation.answers
+        ],
+    }
+    if refusal is not None:
+        document |= {
+            "code": refusal.reason.code,
+            "status": refusal.reason.status,
+            "detail": refusal.detail,
+            "rule": refusal.rule,
+            "note": refusal.note,
+        }
+    click.echo(json.dumps(document, indent=2))
