@@ -19,6 +19,7 @@ class Reason(Enum):
     # receive
     TARGET_MALFORMED = ("target-malformed", 400, "The request target is not in canonical form.")
     TARGET_TOO_LONG = ("target-too-long", 414, "The request target is too long.")
+    REQUEST_MALFORMED = ("request-malformed", 400, "The request is not well-formed HTTP/1.1.")
     HEADER_MALFORMED = ("header-malformed", 400, "A header field cannot be read in one way only.")
     HEADERS_TOO_LARGE = ("headers-too-large", 431, "The header has too many fields or bytes.")
     HEADERS_TIMEOUT = ("headers-timeout", 408, "The header did not arrive in time.")

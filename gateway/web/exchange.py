@@ -1,0 +1,51 @@
+"""One request of a connection and its answer: uvicorn's cycle, with faults and failures said our way."""
+
+import asyncio
+from collections.abc import Callable
+
+from uvicorn._types import ASGIReceiveEvent
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from gateway.denial import Denied, Reason
+
+Problem = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""(status, headers as ASGI has them, body)."""
+
+
+class Outlet:
+    """What an Exchange may do with the transport; closing is the protocol's decision."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
+class Exchange(RequestResponseCycle):
+    """`fault` is what turned out to be wrong with the request's body.
+
+    `report` is called for an application that failed, with the refusal, the method and the path,
+    and returns the problem document to send.
+    """
+
+    fault: Denied | None = None
+    report: Callable[[Denied, str, str], Problem]
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """As ASGI has it; raises `fault` as soon as there is one."""
+        if self.fault is None:
+            message = await super().receive()
+        if self.fault is not None:
+            raise self.fault
+        return message
+
+    async def send_500_response(self) -> None:
+        """A problem document in the place of uvicorn's line of text."""
+        denied = Denied(Reason.INTERNAL_ERROR, "unhandled exception")
+        path = self.scope["raw_path"].decode("ascii")
+        status, headers, body = self.report(denied, self.scope["method"], path)
+        fields = [*headers, (b"connection", b"close")]
+        await self.send({"type": "http.response.start", "status": status, "headers": fields})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})

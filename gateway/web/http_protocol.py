@@ -1,0 +1,346 @@
+"""Bytes of a client connection -> whole, strictly read requests for the application, or a refusal.
+
+uvicorn's httptools protocol, hardened where an ASGI application sees a fault too late or never:
+
+- The parser gets a head only when it is complete and within its limits, and only when the answer
+  before it is complete. So a refusal never overtakes an answer, and no verdict depends on how the
+  bytes were cut on their way.
+- Where a body ends is counted beside the parser; where the two disagree, the connection ends.
+- Nothing is switched: no upgrade, no CONNECT, no HTTP/2, no WebSocket.
+- A refusal is one problem document, is reported once, and is the end of its connection.
+
+A fault inside a body belongs to a request that the application has already: there the application's
+`receive()` raises Denied, so that it is answered and audited where the request is.
+
+The scope's "extensions" hold three things that ASGI lacks:
+
+- "gateway.target": the raw request target, as it was sent.
+- "gateway.disconnect": takes a callback for the moment the client goes away, returns the way to take
+  it back. Without it a task per request would have to wait for that.
+- "gateway.abort": ends the connection at once, so that half an answer is not taken for a whole one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache, partial
+from typing import Any, ClassVar, Final, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+)
+from uvicorn.server import ServerState
+
+from gateway.denial import Denied, Reason
+from gateway.request.host import is_valid_host
+from gateway.web.body_framing import BodyFraming, body_framing
+from gateway.web.exchange import Exchange, Outlet, Problem
+from gateway.web.head_form import HEAD_END, check_complete, check_partial, method_and_target
+from gateway.web.parser_error import denied_by_parser
+from gateway.web.protocol_terms import ProtocolLimits, Refusal, Render, Terms, new_request_id
+
+__all__ = ["HardenedProtocol", "ProtocolLimits", "Refusal", "hardened_protocol"]
+
+_MAXIMUM_HELD_BYTES: Final = 65536
+"""Pipelined bytes that are kept while an answer is under way, before reading stops."""
+_NOTED: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
+
+
+def hardened_protocol(
+    limits: ProtocolLimits,
+    on_refusal: Callable[[Refusal], None],
+    render_problem: Render,
+    *,
+    new_request_id: Callable[[], str] = new_request_id,
+    on_overflow: Callable[[], None] = lambda: None,
+) -> type[HttpToolsProtocol]:
+    """The protocol class for uvicorn's `http` setting; `ws` must be "none".
+
+    `on_refusal` hears of every refusal; `on_overflow` of every connection above the limit, which is
+    closed without an answer.
+    """
+    cached_host_check = lru_cache(maxsize=256)(is_valid_host)
+
+    class ConfiguredProtocol(HardenedProtocol):
+        terms = Terms(
+            limits, on_refusal, render_problem, new_request_id, on_overflow, cached_host_check
+        )
+
+    return ConfiguredProtocol
+
+
+class HardenedProtocol(HttpToolsProtocol):
+    """One client connection. Made by `hardened_protocol`."""
+
+    terms: ClassVar[Terms]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._read: Exchange  # made when its head has been read, started when head and body agree
+        self._exchange: Exchange | None = None
+        self._pending = b""
+        self._body: BodyFraming | None = None
+        self._noted: dict[bytes, bytes] = {}
+        self._is_1_1 = True
+        self._is_complete = False
+        self._is_reusable = False
+        self._is_over = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
+        """Take the connection, or close it at once when there are too many."""
+        limits = self.terms.limits
+        if len(self.connections) >= limits.connections:
+            self._is_over = True
+            self.transport = transport
+            transport.abort()
+            self.terms.on_overflow()
+            return
+        super().connection_made(transport)
+        self._outlet = cast("asyncio.Transport", Outlet(transport, self._finish))
+        self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits for it that the client is gone."""
+        self._is_over = True
+        self._pending = b""
+        self._stop_timer()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        watchers, self._watchers = self._watchers, []
+        for callback in watchers:
+            callback()
+
+    def shutdown(self) -> None:
+        """Close when the answer under way, if any, is complete."""
+        self._is_reusable = False
+        super().shutdown()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the connection has come to its end and only waits for the client's."""
+        if self._is_over:
+            return
+        self._unset_keepalive_if_required()
+        known = len(self._pending)
+        if known:
+            data, self._pending = self._pending + data, b""
+        self._consume(data, known)
+
+    def _consume(self, data: bytes, known: int = 0) -> None:
+        """Take body, head, body, head … out of the bytes; `known` of them were looked at before."""
+        try:
+            while data:
+                if self._body is not None:
+                    data = self._take_body(self._body, data)
+                elif self._is_busy():
+                    return self._hold(data)
+                else:
+                    data = self._take_head(data, known)
+                known = 0
+        except Denied as denied:
+            self._fail(denied, data)
+
+    def _is_busy(self) -> bool:
+        return self._exchange is not None and not self._exchange.response_complete
+
+    def _hold(self, data: bytes) -> None:
+        self._pending = data
+        if len(data) > _MAXIMUM_HELD_BYTES:
+            self.flow.pause_reading()
+
+    def _take_head(self, data: bytes, known: int) -> bytes:
+        """Give a complete head to the parser and start its request; what is left over is returned."""
+        limits = self.terms.limits
+        # One empty line before a request is ignored (RFC 9112 section 2.2), for old clients.
+        start = 2 if data.startswith(b"\r\n") else 0
+        end = data.find(HEAD_END, start)
+        if end < 0:
+            check_partial(data[start:], max(known - start, 0), limits.head)
+            self._pending = data
+            if self._timer is None:
+                self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
+            return b""
+        end += len(HEAD_END)
+        head = data[start:end]
+        self._is_1_1 = check_complete(head, limits.head)
+        self._stop_timer()
+        self._noted = {}
+        self._is_complete = False
+        try:
+            self.parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            # An offer that is not taken (RFC 9110 section 7.8); the parser has read the head.
+            pass
+        except httptools.HttpParserError as error:
+            raise denied_by_parser(error, head) from None
+        if self._is_complete != (self._body is None):
+            raise Denied(Reason.FRAMING_INVALID, "two readings of where the head's body ends")
+        self._exchange = self._read
+        self._start_asgi_task(self._read, self.app)
+        return data[end:]
+
+    def _take_body(self, body: BodyFraming, data: bytes) -> bytes:
+        end = body.take(data)
+        try:
+            self.parser.feed_data(data[:end])
+        except httptools.HttpParserError as error:
+            raise Denied(Reason.FRAMING_INVALID, str(error)) from None
+        if body.is_complete != self._is_complete:
+            raise Denied(Reason.FRAMING_INVALID, "two readings of where the body ends")
+        if body.is_complete:
+            self._body = None
+        return data[end:]
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field; keep those that frame the message apart."""
+        name = name.lower()
+        if name in _NOTED:
+            if name in self._noted:
+                reason = Reason.HOST_INVALID if name == b"host" else Reason.FRAMING_INVALID
+                raise Denied(reason, f"{name.decode()} is repeated")
+            self._noted[name] = value.strip(b" \t")
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Make the scope and the exchange of a head that the parser has read."""
+        noted, parser, scope = self._noted, self.parser, self.scope
+        if len(self.headers) > self.terms.limits.head.maximum_header_fields:
+            raise Denied(Reason.HEADERS_TOO_LARGE)
+        if not self.terms.is_valid_host(noted.get(b"host", b"")):
+            raise Denied(Reason.HOST_INVALID)
+        self._body = body_framing(noted, is_1_1=self._is_1_1)
+        if self._body is not None and parser.should_upgrade():
+            # The parser would take the body for the new protocol's first bytes.
+            raise Denied(Reason.REQUEST_MALFORMED, "an upgrade with a body")
+        self._is_reusable = self._is_1_1 and parser.should_keep_alive()
+        raw_path, _, query = self.url.partition(b"?")
+        path = raw_path.decode("ascii")
+        if not self._is_1_1:
+            scope["http_version"] = "1.0"
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
+        scope["query_string"] = query
+        extensions: Any = {
+            "gateway.target": self.url,
+            "gateway.disconnect": self._watch_disconnect,
+            "gateway.abort": self.transport.abort,
+        }
+        scope["extensions"] = extensions
+        self.cycle = self._read = Exchange(
+            scope=scope,
+            transport=self._outlet,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue and self._is_1_1,
+            keep_alive=False,  # until the whole request has been read
+            on_response=self.on_response_complete,
+        )
+        self._read.report = self._report
+
+    def on_message_complete(self) -> None:
+        """The whole request has been read: what follows on this connection is the next one."""
+        self._is_complete = True
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = self._is_reusable
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is complete: go on with what came in the meantime."""
+        self._watchers.clear()
+        super().on_response_complete()
+        if self._pending and not self._is_over and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            data, self._pending = self._pending, b""
+            self._consume(data)
+
+    def _watch_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called once, from the event loop, if the client goes away first."""
+        if self._exchange is not None and self._exchange.disconnected:
+            self.loop.call_soon(callback)
+        else:
+            self._watchers.append(callback)
+        return partial(self._unwatch, callback)
+
+    def _unwatch(self, callback: Callable[[], None]) -> None:
+        with suppress(ValueError):
+            self._watchers.remove(callback)
+
+    def _on_deadline(self) -> None:
+        self._timer = None
+        if self._pending:
+            self._fail(Denied(Reason.HEADERS_TIMEOUT), self._pending)
+        else:
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fail(self, denied: Denied, data: bytes) -> None:
+        """End the connection with a refusal, by whoever has the request."""
+        self._is_over = True
+        if self._exchange is not None and not self._exchange.response_complete:
+            self._exchange.fault = denied
+            self._exchange.keep_alive = False
+            self._exchange.message_event.set()
+            return
+        method, target = method_and_target(data)
+        try:
+            status, headers, body = self._report(denied, method, target)
+            self._write(status, headers, b"" if method == "HEAD" else body)
+        finally:
+            self._linger()
+
+    def _report(self, denied: Denied, method: str, target: str) -> Problem:
+        request_id = self.terms.new_request_id()
+        peer = self.client[0] if self.client else None
+        refusal = Refusal(denied.reason, denied.note, peer, method, target, request_id)
+        self.terms.on_refusal(refusal)
+        return self.terms.render_problem(denied, request_id)
+
+    def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        fields = [*self.server_state.default_headers, *headers, (b"connection", b"close")]
+        lines = [b"%b: %b\r\n" % pair for pair in fields]
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+
+    def _finish(self) -> None:
+        """Close after an answer."""
+        if self._body is None:
+            self.transport.close()
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Close, but let a client that still sends read the answer first (RFC 9112 section 9.6).
+
+        With unread bytes a closed socket answers with a reset, which makes the client's side throw
+        the answer away.
+        """
+        self._is_over = True
+        self._pending = b""
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(self.terms.limits.linger_seconds, self.transport.abort)

@@ -1,0 +1,53 @@
+"""What the hardened protocol is made with: limits, where refusals go, how they are rendered."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.denial import Denied, Reason
+from gateway.web.exchange import Problem
+from gateway.web.head_form import HeadLimits
+
+Render = Callable[[Denied, str], Problem]
+"""(refusal, request id) -> problem document; see gateway.web.problems.render."""
+
+
+class Refusal(NamedTuple):
+    """A request that the application never saw, for the audit. `peer` is None on a UNIX socket."""
+
+    reason: Reason
+    note: str
+    peer: str | None
+    method: str
+    target: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolLimits:
+    """What one client connection may take. `connections` counts all of them."""
+
+    head: HeadLimits = field(default_factory=HeadLimits)
+    header_seconds: float = 10.0
+    """From the connection's start, or from a later head's first byte, to the head's end."""
+    linger_seconds: float = 2.0
+    """How long a client that was refused while it sends has to read the answer."""
+    connections: int = 4096
+
+
+@dataclass(frozen=True)
+class Terms:
+    """All of it, shared by the connections of one configuration."""
+
+    limits: ProtocolLimits
+    on_refusal: Callable[[Refusal], None]
+    render_problem: Render
+    new_request_id: Callable[[], str]
+    on_overflow: Callable[[], None]
+    is_valid_host: Callable[[bytes], bool]
+
+
+def new_request_id() -> str:
+    """128 random bits in hexadecimal."""
+    return os.urandom(16).hex()
