@@ -40,6 +40,7 @@ def test_a_whole_path_names_one_operation(method: str, path: str, name: str, val
         ("GET", "/slurmdb"),  # and with accounts
         ("GET", "/slurm/v0.0.42"),
         ("GET", "/slurm/v0.0.42/job"),
+        ("GET", "/slurm/v0.0.42/job/"),
         ("GET", "/slurm/v0.0.42/jobs/1"),
         ("GET", "/slurm/v0.0.42/job/1/2"),
         ("GET", "/slurm/v0.0.42/job/1/requeue"),  # v0.0.45 only
