@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
@@ -47,6 +47,7 @@ from gateway.token.challenge import bearer_challenge
 from gateway.web.audited import Audited
 from gateway.web.portal import METADATA_PATH, build_portal
 from gateway.web.relay import BodyDeadlines
+from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
 
 HASH_KEY_FILE = "audit-hash.key"
@@ -94,16 +95,61 @@ class Generation:
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
     """Make every stage and edge. Raises BuildError. Whoever calls closes the shelf."""
     shelf = shelf or Shelf()
-    server = config.server
-    metadata_url = server.public_url.rstrip("/") + METADATA_PATH
     buckets = shelf.take("buckets", MemoryBuckets)
+    files = _open_files(config, workshop, shelf, buckets)
+    challenge = bearer_challenge(_metadata_url(config))
+    issuing = make_credential(
+        config,
+        Surroundings(files.mapped.directory, workshop.threads, challenge, workshop.environ),
+    )
+    upstream = make_upstream(config.forward, shelf)
+    slots = make_slots(config.forward, config.limit, shelf)
+    check_body = make_check_body(config)
+    pipeline = Pipeline(
+        authenticate=files.identification.authenticate,
+        map_user=files.mapped.map_user,
+        authorize=make_authorize(config.authorize, workshop.catalogue),
+        check_body=check_body,
+        limit=make_limit(config, buckets),
+        slots=slots,
+        credential=issuing.issue,
+        audit=files.trail,
+    )
+    serving = make_serving(config, check_body, pipeline, upstream)
+    return Generation(
+        config=config,
+        shelf=shelf,
+        identification=files.identification,
+        mapped=files.mapped,
+        issuing=issuing,
+        upstream=upstream,
+        slots=slots,
+        trail=files.trail,
+        serving=serving,
+        portal=make_portal(config, files.trail, serving.receive),
+    )
+
+
+class _Files(NamedTuple):
+    """The parts that read or open files as they are made."""
+
+    identification: Identification
+    mapped: Mapped
+    trail: AuditTrail
+
+
+def _open_files(
+    config: Gateway, workshop: Workshop, shelf: Shelf, buckets: MemoryBuckets
+) -> _Files:
+    """Raises BuildError with everything that cannot be used."""
+    server = config.server
     problems: list[str] = []
     with _noting(problems, "authenticate"):
         identification = make_authenticate(
             config.authenticate,
             shelf,
             AddressBudget(_failure_rate(config), buckets),
-            resource_metadata=metadata_url,
+            resource_metadata=_metadata_url(config),
             hash_key=workshop.hash_key,
         )
     with _noting(problems, "map_user"):
@@ -112,41 +158,11 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         trail = make_trail(config.audit, server.cluster, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    issuing = make_credential(
-        config,
-        Surroundings(
-            mapped.directory, workshop.threads, bearer_challenge(metadata_url), workshop.environ
-        ),
-    )
-    upstream, slots = (
-        make_upstream(config.forward, shelf),
-        make_slots(config.forward, config.limit, shelf),
-    )
-    receive, check_body = make_receive(config), make_check_body(config)
-    pipeline = Pipeline(
-        authenticate=identification.authenticate,
-        map_user=mapped.map_user,
-        authorize=make_authorize(config.authorize, workshop.catalogue),
-        check_body=check_body,
-        limit=make_limit(config, buckets),
-        slots=slots,
-        credential=issuing.issue,
-        audit=trail,
-    )
-    issuers = [issuer.issuer for issuer in config.authenticate.issuers]
-    portal = build_portal(server.public_url, server.cluster, issuers)
-    return Generation(
-        config,
-        shelf,
-        identification,
-        mapped,
-        issuing,
-        upstream,
-        slots,
-        trail,
-        make_serving(config, receive, check_body, pipeline, upstream),
-        Audited(portal, trail, receive.client),
-    )
+    return _Files(identification, mapped, trail)
+
+
+def _metadata_url(config: Gateway) -> str:
+    return config.server.public_url.rstrip("/") + METADATA_PATH
 
 
 @contextmanager
@@ -235,17 +251,20 @@ def _make_sink(sink: Sink, shelf: Shelf) -> AuditSink:
             assert_never(never)
 
 
+def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audited:
+    """What the gateway answers by itself."""
+    issuers = [issuer.issuer for issuer in config.authenticate.issuers]
+    portal = build_portal(config.server.public_url, config.server.cluster, issuers)
+    return Audited(portal, trail, receive.client)
+
+
 def make_serving(
-    config: Gateway,
-    receive: Receive,
-    check_body: CheckBody,
-    pipeline: Pipeline,
-    upstream: Upstream,
+    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Upstream
 ) -> Serving:
     """What the proxy serves requests with."""
     section = config.receive
     return Serving(
-        receive=receive,
+        receive=make_receive(config),
         pipeline=pipeline,
         upstream=upstream.slurmrestd,
         spool=Spool(section.memory_body_bytes, config.server.state_directory),

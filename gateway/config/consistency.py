@@ -49,7 +49,7 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
 def _server(server: Server) -> Iterator[Problem]:
     if urlsplit(server.public_url).path not in ("", "/"):
         yield Problem("server.public_url", "has a path", "give the scheme, host and port only")
-    if server.operations_listen == server.listen:
+    if server.operations_listen == server.listen and not server.listen.endswith(":0"):
         remedy = "/metrics and /readyz never stand on the public listener; choose another port"
         yield Problem("server.operations_listen", "is the same as server.listen", remedy)
 

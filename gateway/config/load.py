@@ -1,7 +1,7 @@
 """(gateway.toml, environment) -> Gateway, or every mistake at once with its place and remedy."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -26,7 +26,28 @@ def load(path: Path, environ: Mapping[str, str]) -> Gateway:
     if raw is None:
         raise ConfigurationError(problems)
     overlay(raw, overrides)
-    return validate(raw, problems)
+    try:
+        return validate(raw, problems)
+    except ConfigurationError as error:
+        raise ConfigurationError(_say_where_from(error.problems, overrides)) from None
+
+
+def _say_where_from(problems: Sequence[Problem], overrides: Mapping[str, Any]) -> Iterator[Problem]:
+    """A value that the file does not have would be looked for in vain."""
+    overridden = set(_leaves(overrides))
+    for problem in problems:
+        if problem.place in overridden:
+            yield problem._replace(what=f"{problem.what}, from the environment")
+        else:
+            yield problem
+
+
+def _leaves(settings: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, name))
+        else:
+            yield dotted((*path, name))
 
 
 def validate(raw: dict[str, Any], problems: Sequence[Problem] = ()) -> Gateway:

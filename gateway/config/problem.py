@@ -26,9 +26,9 @@ class Problem(NamedTuple):
 class ConfigurationError(Exception):
     """Every mistake that was found, at once."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+    def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

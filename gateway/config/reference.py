@@ -55,11 +55,11 @@ _NAMES = {"authorize.roles": "operator"}
 
 
 class Entry(NamedTuple):
-    """One setting as both documents show it."""
+    """One setting as both documents show it. `default` is empty where there is none."""
 
     name: str
     value: str
-    has_default: bool
+    default: str
     kind: str
     sentence: str
 
@@ -121,23 +121,24 @@ def entries_of(path: Sequence[str], model: type[BaseModel]) -> Iterator[Entry]:
         if below(field.annotation).models:
             continue
         key = key_of(name, field)
-        dotted = ".".join((*path, key))
+        default = _default(model, name, field)
+        example = _EXAMPLES.get(".".join((*path, key)), "")
         yield Entry(
             key,
-            _value(dotted, model, name, field),
-            not field.is_required() and field.get_default(call_default_factory=True) is not None,
+            example if default in ("", "[]", "{}") and example else default,
+            default,
             describe(field.annotation),
             " ".join((field.description or "").split()),
         )
 
 
-def _value(dotted: str, model: type[BaseModel], name: str, field: FieldInfo) -> str:
+def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
     chosen = discriminator_of(model)
     if chosen and chosen[0] == name:
         return toml_value(chosen[1])
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     if default is None:
-        return _EXAMPLES[dotted]
+        return ""
     return "0o660" if name == "socket_mode" else toml_value(default)
 
 
@@ -185,7 +186,7 @@ def _page_section(path: Sequence[str], container: str, model: type[BaseModel]) -
     yield "|---|---|---|---|"
     required = {key_of(n, f) for n, f in model.model_fields.items() if f.is_required()}
     for entry in entries:
-        default = f"`{entry.value}`" if entry.has_default else "none"
+        default = f"`{entry.default}`" if entry.default else "none"
         shown = "**required**" if entry.name in required else default
         yield f"| `{entry.name}` | {_cell(entry.kind)} | {shown} | {_cell(entry.sentence)} |"
 

@@ -1,0 +1,68 @@
+"""Changes -> a whole configuration, as nested settings, as a file, or as the model."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from gateway.config.gateway import Gateway
+from gateway.config.load import validate
+from lab.toml_text import Settings, merged, to_toml
+from tests.tokens import public_jwk
+
+ISSUER = "https://idp.example.org"
+
+MINIMAL: dict[str, Any] = {
+    "server": {
+        "listen": "127.0.0.1:0",
+        "public_url": "https://slurm.example.org",
+        "operations_listen": "127.0.0.1:0",
+        "state_directory": "/nonexistent/state",
+        "cluster": "example",
+    },
+    "authenticate": {
+        "issuers": [{"issuer": ISSUER, "audiences": ["https://slurm.example.org"]}],
+    },
+    "map_user": {"rules": [{"issuer": ISSUER, "claim": "uid"}]},
+    "credential": {"provider": "mint", "key_file": "/nonexistent/jwt_hs256.key"},
+    "forward": {"upstream": "http://127.0.0.1:6820"},
+    "audit": {"sinks": [{"type": "stdout"}]},
+}
+"""The least that is valid. None of its files exists."""
+
+
+def settings(changes: Settings | None = None) -> dict[str, Any]:
+    """MINIMAL with changes laid over it; None takes a key away."""
+    return merged(MINIMAL, changes or {})
+
+
+def configuration(changes: Settings | None = None) -> Gateway:
+    """The same as the model."""
+    return validate(settings(changes))
+
+
+def write_configuration(folder: Path, changes: Settings | None = None) -> Path:
+    """The same as a file."""
+    path = folder / "gateway.toml"
+    path.write_text(to_toml(settings(changes)))
+    return path
+
+
+def usable(folder: Path, changes: Settings | None = None) -> dict[str, Any]:
+    """Settings whose files exist in `folder`: an issuer with the key "k1" in a file, Slurm's key, a state directory."""
+    state = folder / "state"
+    state.mkdir(mode=0o700, exist_ok=True)
+    keys = folder / "keys.json"
+    keys.write_text(json.dumps({"keys": [public_jwk("rsa:issuer")]}))
+    slurm_key = folder / "jwt_hs256.key"
+    if not slurm_key.exists():
+        slurm_key.touch(mode=0o600)
+        slurm_key.write_bytes(os.urandom(32))
+    issuer = {**MINIMAL["authenticate"]["issuers"][0], "jwks_file": str(keys)}
+    there = {
+        "server": {"state_directory": str(state)},
+        "authenticate": {"issuers": [issuer]},
+        "credential": {"key_file": str(slurm_key)},
+        "audit": {"sinks": [{"type": "file", "path": str(folder / "audit.jsonl")}]},
+    }
+    return merged(settings(there), changes or {})
