@@ -5,6 +5,7 @@ gateway knows of it.
 """
 
 import cProfile
+import importlib
 import pstats
 import signal
 import sys
@@ -38,12 +39,18 @@ class Sampler:
         self.own[frame.f_code] += 1
         self.with_callees.update({caller.f_code for caller in _stack(frame)})
 
-    def table(self) -> str:
-        """Return the functions with the most time of their own."""
+    def tables(self) -> str:
+        """Return the functions with the most time of their own, then those with all they call."""
+        head = f"{self.own.total()} samples"
+        return "\n\n".join(
+            [head, self._table("own", self.own), self._table("total", self.with_callees)]
+        )
+
+    def _table(self, order: str, counts: Counter[CodeType]) -> str:
         total = self.own.total() or 1
-        lines = [f"{total} samples", "  own  total  function"]
-        for code, count in self.own.most_common(FUNCTIONS):
-            own, whole = count / total * 100, self.with_callees[code] / total * 100
+        lines = [f"by {order}", "  own  total  function"]
+        for code, _ in counts.most_common(FUNCTIONS):
+            own, whole = self.own[code] / total * 100, self.with_callees[code] / total * 100
             place = f"{_short(code.co_filename)}:{code.co_firstlineno}"
             lines.append(f"{own:5.1f}% {whole:5.1f}% {code.co_qualname} ({place})")
         return "\n".join(lines)
@@ -59,7 +66,7 @@ def sampled(output: Path) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        output.write_text(sampler.table() + "\n")
+        output.write_text(sampler.tables() + "\n")
 
 
 @contextmanager
@@ -88,5 +95,6 @@ def _short(path: str) -> str:
 
 if __name__ == "__main__":
     mode, output, *arguments = sys.argv[1:]
+    importlib.import_module("gateway.commands.serve")  # imports are no part of serving
     with {"samples": sampled, "calls": counted}[mode](Path(output)):
         main(arguments, standalone_mode=False)
