@@ -146,12 +146,16 @@ class Mint:
         if account.uid != user.uid:
             # map_user checked the uid that it saw; another one would be a claim nobody checked.
             raise _unavailable(f"{user.name} is uid {account.uid} now, and was {user.uid}")
-        told = {"name": user.name, "gecos": account.gecos, "dir": account.home}
-        return {
-            "uid": account.uid,
-            "gid": account.gid,
-            "id": {**told, "shell": account.shell, "gids": list(ids.gids)},
+        # 26.05 refuses an id whose name, gecos, dir or shell is empty (measured); what stands in
+        # for an empty home and shell is what passwd(5) and login(1) say of them.
+        told = {
+            "name": user.name,
+            "gecos": account.gecos or user.name,
+            "dir": account.home or "/",
+            "shell": account.shell or "/bin/sh",
+            "gids": list(ids.gids),
         }
+        return {"uid": account.uid, "gid": account.gid, "id": told}
 
 
 class Attach:

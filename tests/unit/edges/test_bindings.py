@@ -26,6 +26,10 @@ def make(path: Path) -> BindingsFile:
     return made
 
 
+def files_in(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()]
+
+
 async def test_a_binding_outlives_the_process_that_made_it(tmp_path: Path) -> None:
     await make(tmp_path).bind(ALICE)
     assert await make(tmp_path).bind(Binding(ISSUER, "2", "alice")) == ALICE
@@ -48,6 +52,29 @@ async def test_a_file_that_vanished_or_broke_is_a_doubt_and_not_a_fresh_start(
     file.unlink()
     with pytest.raises(DirectoryDoubt, match="cannot be used"):
         await bindings.bind(ALICE)
+    assert files_in(tmp_path) == []
+
+
+async def test_the_database_itself_refuses_a_second_subject_and_a_second_user(
+    tmp_path: Path,
+) -> None:
+    """What holds between two processes that both looked before either wrote."""
+    await make(tmp_path).bind(ALICE)
+    insert = "INSERT INTO binding (issuer, subject, user) VALUES (?, ?, ?)"
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        for second in (Binding(ISSUER, "2", "alice"), Binding(ISSUER, "1", "bob")):
+            with pytest.raises(sqlite3.IntegrityError):
+                connection.execute(insert, second)
+
+
+async def test_looking_binds_nothing_and_says_what_would_hold(tmp_path: Path) -> None:
+    nowhere = BindingsFile(tmp_path / "absent", FewThreads(1))
+    assert await nowhere.peek(ALICE) == ALICE
+    assert await nowhere.peek(Binding(ISSUER, "2", "alice")) == Binding(ISSUER, "2", "alice")
+    bindings, second = make(tmp_path), Binding(ISSUER, "2", "alice")
+    assert await bindings.peek(second) == second
+    assert await bindings.bind(ALICE) == ALICE
+    assert await bindings.peek(second) == ALICE
 
 
 async def test_a_lock_that_is_held_too_long_is_a_doubt(tmp_path: Path) -> None:

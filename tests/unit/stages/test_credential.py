@@ -200,6 +200,12 @@ async def test_ids_are_told_to_a_slurm_that_has_no_directory() -> None:
     }
 
 
+async def test_no_text_of_the_ids_is_empty_which_slurm_would_refuse() -> None:
+    bare = ALICE._replace(gecos="", home="", shell="")
+    told = claims_of(await issue(mint(ids=FakeIds(bare))))["id"]
+    assert (told["gecos"], told["dir"], told["shell"]) == ("alice", "/", "/bin/sh")
+
+
 @pytest.mark.parametrize("ids", [FakeIds(ALICE._replace(uid=0)), FakeIds(ALICE._replace(name="b"))])
 async def test_ids_that_nobody_checked_are_not_told(ids: FakeIds) -> None:
     assert (await denial(mint(ids=ids))).reason is Reason.CREDENTIAL_UNAVAILABLE

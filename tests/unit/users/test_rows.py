@@ -43,6 +43,13 @@ def test_a_row_is_for_its_own_issuer_only() -> None:
     assert rows.users_of(make_identity()) == frozenset()
 
 
+def test_a_row_by_claim_is_for_its_own_issuer_only() -> None:
+    rows = read_user_rows(
+        ROW.replace("idp", "other") + 'claim = "client_id"\nvalue = "cli"\nuser = "alice"'
+    )
+    assert rows.users_of(make_identity()) == frozenset()
+
+
 def test_a_token_without_subject_meets_no_row_by_subject() -> None:
     rows = read_user_rows(ROW + 'subject = "s"\nuser = "alice"')
     assert rows.users_of(make_identity(kind="machine", subject="")) == frozenset()
