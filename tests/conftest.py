@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
+import uvloop
 
 MOVED = "moved: "
 """How the reason begins when a Debian suite has another Slurm by now; the lab's own tests count what is left."""
@@ -38,6 +40,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _judge(report)
     return report
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """A module that says ON_BOTH_LOOPS = True also runs on uvloop, which serves the gateway."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if isinstance(item, pytest.Function) and getattr(item.module, "ON_BOTH_LOOPS", False):
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

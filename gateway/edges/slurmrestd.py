@@ -113,18 +113,25 @@ class Slurmrestd:
 
     async def _examine(self, answer: Answer, grant: Grant) -> None:
         """Pass slurmrestd's own errors; raise Denied where it refused the credential."""
-        call, status = grant.admission.call, answer.head.status
         try:
             await answer.read_all(_MOST_ERROR_BYTES)
+            await self._find_refusal(answer, grant)
         except UpstreamFailed as failure:
-            raise denied(failure, call) from failure
+            answer.close()
+            raise denied(failure, grant.admission.call) from failure
+        except BaseException:
+            answer.close()
+            raise
+        if not answer.is_arriving:
+            grant.slot.release()
+
+    async def _find_refusal(self, answer: Answer, grant: Grant) -> None:
+        call, status = grant.admission.call, answer.head.status
         if is_refusal(status):
             raise self._refused(f"slurmrestd said {status}", outcome(call, "not-run"))
         doubtful = call.version and may_be_refusal(status, answer.whole or b"")
         if doubtful and await self._is_diag_refused(grant.credential, call.version):
             raise self._refused(f"{status}, and diag fails too", outcome(call, "unknown"))
-        if not answer.is_arriving:
-            grant.slot.release()
 
     def _refused(self, note: str, members: dict[str, object]) -> Denied:
         self._is_credential_refused = True
@@ -155,7 +162,7 @@ class Slurmrestd:
         now = connection.idle_since
         if self._found_in == self._pool.generation or not connection.version:
             return False
-        if self._probing is not None or now < self._next_probe:
+        if self._probing is not None or now < self._next_probe or not self._pool.has_room:
             return False
         self._next_probe = now + _SECONDS_BETWEEN_PROBES
         connection.reserved = True
@@ -163,14 +170,11 @@ class Slurmrestd:
         return True
 
     async def _prove(self, connection: UpstreamConnection, lease: Lease | None) -> None:
-        generation = connection.generation
         try:
-            finding, witness = await self._probe(connection, connection.version)
-            if finding is not Finding.NOTHING and generation == self._pool.generation:
-                self._finding, self._found_in = finding, generation
+            finding = await self._probe(connection, connection.version)
+            if finding is not Finding.NOTHING:
+                self._finding, self._found_in = finding, connection.generation
                 _log.info("slurmrestd: %s", finding.value)
-            if witness is not None:
-                self._pool.share(generation, witness)
         finally:
             self._probing = None
             if lease is not None:

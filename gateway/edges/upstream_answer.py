@@ -9,6 +9,9 @@ from gateway.denial import Denied, Reason
 from gateway.model import AuthorizedCall
 from gateway.stages.forward import AnswerHead, may_change_state
 
+_SMALL_BUFFER_BYTES = 1_048_576
+"""For answers that do not fit: a larger buffer would gain nothing."""
+
 
 class Failure(Enum):
     """How a connection to slurmrestd ends without a whole answer."""
@@ -61,6 +64,7 @@ class Answer:
         "_most",
         "_paused",
         "_pieces",
+        "_room",
         "_source",
         "_waiter",
         "head",
@@ -69,15 +73,21 @@ class Answer:
     )
 
     def __init__(
-        self, head: AnswerHead, whole: bytes | None, source: Source | None = None, most: int = 0
+        self,
+        head: AnswerHead,
+        whole: bytes | None,
+        source: Source | None = None,
+        most: int = 0,
+        room: "Room | None" = None,
     ) -> None:
         self.head = head
         self.whole = whole
         self.seconds = 0.0
         self._source = source
-        self._most = most
+        self._room = room
         if whole is not None:
             return
+        self._most = most
         self._low = most // 2
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
@@ -88,7 +98,9 @@ class Answer:
     @property
     def is_over(self) -> bool:
         """Nothing is left to be read: what was read last was the end."""
-        return self._source is None and (self.whole is not None or not self._pieces)
+        if self.whole is not None:
+            return True
+        return self._source is None and not self._pieces and self._error is None
 
     @property
     def is_arriving(self) -> bool:
@@ -121,12 +133,19 @@ class Answer:
         while piece := await self.read():
             pieces.append(piece)
         self.whole = b"".join(pieces)
+        self._free()
         return True
 
-    def abort(self) -> None:
-        """Nobody wants the rest: the connection is closed. Does nothing to a complete answer."""
+    def close(self) -> None:
+        """Nobody wants the rest: an answer that is still arriving loses its connection."""
         if self._source is not None:
             self._source.abort()
+        self._free()
+
+    def _free(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            room.give_back(self.head.length)
 
     def feed(self, piece: bytes) -> None:
         """Called by the connection with bytes of the body."""
@@ -153,6 +172,29 @@ class Answer:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+class Room:
+    """The memory that answers may take while they wait for their readers.
+
+    An answer of up to `each_bytes` gets room for all of it, as long as there is some of `all_bytes`
+    left, so that it leaves slurmrestd at once. Others get a small buffer and wait for the reader.
+    """
+
+    def __init__(self, each_bytes: int, all_bytes: int) -> None:
+        self._each = each_bytes
+        self._left = all_bytes
+
+    def answer(self, head: AnswerHead, source: Source) -> Answer:
+        """A new answer whose body is still to come."""
+        if head.length <= min(self._each, self._left):
+            self._left -= head.length
+            return Answer(head, None, source, head.length, self)
+        return Answer(head, None, source, min(self._each, _SMALL_BUFFER_BYTES))
+
+    def give_back(self, size: int) -> None:
+        """That many bytes are free again."""
+        self._left += size
 
 
 def outcome(call: AuthorizedCall, word: str) -> dict[str, object]:

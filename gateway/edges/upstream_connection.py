@@ -2,10 +2,11 @@
 
 import asyncio
 import select
+import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from gateway.edges.upstream_answer import Answer, Failure, UpstreamFailed
+from gateway.edges.upstream_answer import Answer, Failure, Room, UpstreamFailed
 from gateway.model import Body, Lease
 from gateway.stages.forward import (
     MAXIMUM_HEAD_BYTES,
@@ -15,8 +16,6 @@ from gateway.stages.forward import (
 )
 
 _PIECE_BYTES = 262_144
-_LARGE_ANSWER_BUFFER_BYTES = 1_048_576
-"""Answers that do not fit into the buffer are not worth filling it with."""
 _MOST_INTERIM_ANSWERS = 4
 _HEAD_END = b"\r\n\r\n"
 
@@ -47,7 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
         read_head: Callable[[bytes], AnswerHead],
         credential: Credential,
         generation: int,
-        buffer_bytes: int,
+        room: Room,
     ) -> None:
         self.credential = credential
         self.generation = generation
@@ -56,7 +55,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.version = ""
         self._owner = owner
         self._read_head = read_head
-        self._buffer_bytes = buffer_bytes
+        self._room = room
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
@@ -128,7 +127,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _forsake(self, waiter: "asyncio.Future[Answer]") -> None:
         """Nobody waits for the answer any more; bytes of it must never meet another request."""
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-            waiter.result().abort()
+            waiter.result().close()
         elif self._waiter is waiter:
             self._waiter = None
             self.abort()
@@ -142,7 +141,10 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Watch the descriptor too, for what the event loop has not read yet."""
         self._transport = cast("asyncio.Transport", transport)
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        bare = transport.get_extra_info("socket")
+        self._poll.register(bare.fileno(), select.POLLIN)
+        if bare.family != socket.AF_UNIX:  # a host that vanished is noticed one day
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
         """Head, body, or bytes that nobody asked for."""
@@ -197,9 +199,7 @@ class UpstreamConnection(asyncio.Protocol):
             waiter.set_result(answer)
             self._end(head, intact=not more)
             return
-        fits = head.length <= self._buffer_bytes
-        most = self._buffer_bytes if fits else min(self._buffer_bytes, _LARGE_ANSWER_BUFFER_BYTES)
-        self._answer = answer = Answer(head, None, self, most)
+        self._answer = answer = self._room.answer(head, self)
         self._remaining = head.length
         waiter.set_result(answer)
         self._moved += 1
@@ -273,7 +273,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Close without waiting; the event loop calls connection_lost."""
         if not self._closing:
             self._closing = True
-            cast("asyncio.Transport", self._transport).abort()
+            if self._transport is not None:
+                self._transport.abort()
 
     def _fail(self, failure: Failure, note: str = "") -> None:
         """Tell whoever waits that no whole answer will come."""

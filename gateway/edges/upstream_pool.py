@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.edges.upstream_answer import Room
 from gateway.edges.upstream_connection import Credential, UpstreamConnection
 from gateway.model import Lease
 from gateway.stages.forward import read_head
@@ -68,7 +69,7 @@ class UpstreamPool:
         self._most = connections
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
-        self._buffer_bytes = buffer_bytes
+        self._room = Room(buffer_bytes, connections * buffer_bytes)
         self._read_head = lru_cache(_HEADS_REMEMBERED)(read_head)
         self._open: set[UpstreamConnection] = set()
         self._idle: dict[Credential, list[UpstreamConnection]] = {}
@@ -117,7 +118,11 @@ class UpstreamPool:
 
         def protocol() -> UpstreamConnection:
             return UpstreamConnection(
-                self, self._read_head, credential, generation, self._buffer_bytes
+                self,
+                self._read_head,
+                credential,
+                generation,
+                self._room,
             )
 
         if self._address.path:
@@ -143,6 +148,8 @@ class UpstreamPool:
     def finished(self, connection: UpstreamConnection, status: int, *, reusable: bool) -> None:
         """An answer is complete. Its slot is free, except where an error is still to be examined."""
         if connection.reserved:
+            if not reusable or status >= _FIRST_ERROR_STATUS:
+                connection.close()
             return
         lease, connection.lease = connection.lease, None
         if (
@@ -160,6 +167,7 @@ class UpstreamPool:
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Put it where `take` finds it."""
+        connection.reserved = False
         key = _ANYBODY if self.is_shared else connection.credential
         kept = self._idle.get(key)
         if kept is None:
@@ -175,16 +183,25 @@ class UpstreamPool:
 
     # who may use what
 
-    def share(self, generation: int, witness: UpstreamConnection) -> None:
-        """slurmrestd was seen to check each request: let connections of that generation serve anybody.
+    async def open_witness(self, credential: Credential) -> UpstreamConnection:
+        """A connection that `take` never gives away; it is the first to go when room is needed."""
+        connection = await self.open(credential)
+        connection.reserved = True
+        self._witness = connection
+        return connection
+
+    def dismiss_witness(self) -> None:
+        """There is nothing to bear witness to."""
+        if self._witness is not None:
+            self._drop(self._witness)
+
+    def share(self) -> None:
+        """slurmrestd was seen to check each request: let connections serve anybody.
 
         The witness stays open, unused, so that the proof holds as long as its slurmrestd lives.
         """
-        if generation != self.generation or witness not in self._open:
-            return
         kept = [connection for idle in self._idle.values() for connection in idle]
         self._idle = {_ANYBODY: sorted(kept, key=lambda connection: connection.idle_since)}
-        self._witness = witness
         self.is_shared = True
 
     def lapse(self) -> None:
@@ -194,8 +211,7 @@ class UpstreamPool:
         for kept in list(self._idle.values()):
             for connection in list(kept):
                 self._drop(connection)
-        if self._witness is not None:
-            self._drop(self._witness)
+        self.dismiss_witness()
 
     # the end of connections
 
@@ -237,6 +253,11 @@ class UpstreamPool:
             connection.abort()
         self._open.clear()
         self._idle.clear()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another connection may be opened, at most in the place of an unused one."""
+        return len(self._open) + self._opening < self._most or self.unused > 0
 
     @property
     def opened(self) -> int:

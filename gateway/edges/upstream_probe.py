@@ -33,47 +33,55 @@ def diag(version: str) -> AuthorizedCall:
 
 
 class ReuseProbe:
-    """Good token, bad token on the same connection, good token on a new one.
+    """A bad token on a connection that has served a good one.
 
-    The third shows that the second was refused for its token, not because slurmctld was away; its
-    connection is kept as the witness of the finding.
+    A second connection, the witness, is opened before and serves the good token afterwards: so it
+    was one and the same slurmrestd all along, and slurmctld was there to check tokens.
     """
 
     def __init__(self, pool: UpstreamPool, head: RequestHead) -> None:
         self._pool = pool
         self._head = head
 
-    async def __call__(
-        self, connection: UpstreamConnection, version: str
-    ) -> tuple[Finding, UpstreamConnection | None]:
-        """The connection is used up."""
+    async def __call__(self, connection: UpstreamConnection, version: str) -> Finding:
+        """Both connections go back to the pool, unless nothing was found."""
+        finding = Finding.NOTHING
+        try:
+            witness = await self._pool.open_witness(connection.credential)
+            finding = await self._find(connection, witness, version)
+        except (UpstreamFailed, ConnectFailed):
+            return finding
+        finally:
+            finding = self._conclude(connection, finding)
+        return finding
+
+    def _conclude(self, connection: UpstreamConnection, finding: Finding) -> Finding:
+        """What was found holds only for the slurmrestd that it was found on."""
+        if connection.generation != self._pool.generation:
+            finding = Finding.NOTHING
+        if finding is Finding.EACH_REQUEST:
+            self._pool.share()
+            return finding
+        self._pool.dismiss_witness()
+        if finding is Finding.ONCE:
+            self._pool.keep(connection)
+        else:
+            connection.close()
+        return finding
+
+    async def _find(
+        self, connection: UpstreamConnection, witness: UpstreamConnection, version: str
+    ) -> Finding:
         user, token = connection.credential
         good = UpstreamCredential(user, Secret(token))
-        try:
-            if not await self._is_served(connection, version, good):
-                return Finding.NOTHING, None
-            if not connection.is_fresh():
-                return Finding.NOTHING, None
-            bad = await self._ask(connection, version, UpstreamCredential(user, _BAD_TOKEN))
-            if bad.head.status == _OK:
-                return Finding.ONCE, None
-            if not is_refused(bad):
-                return Finding.NOTHING, None
-            return await self._confirm(connection.credential, version, good)
-        except (UpstreamFailed, ConnectFailed):
-            return Finding.NOTHING, None
-        finally:
-            connection.close()
-
-    async def _confirm(
-        self, key: tuple[str, str], version: str, good: UpstreamCredential
-    ) -> tuple[Finding, UpstreamConnection | None]:
-        witness = await self._pool.open(key)
-        witness.reserved = True
-        if await self._is_served(witness, version, good) and witness.is_fresh():
-            return Finding.EACH_REQUEST, witness
-        witness.close()
-        return Finding.NOTHING, None
+        if not await self._is_served(connection, version, good) or not connection.is_fresh():
+            return Finding.NOTHING
+        bad = await self._ask(connection, version, UpstreamCredential(user, _BAD_TOKEN))
+        if not await self._is_served(witness, version, good) or not witness.is_fresh():
+            return Finding.NOTHING
+        if bad.head.status == _OK and connection.is_fresh():
+            return Finding.ONCE
+        return Finding.EACH_REQUEST if is_refused(bad) else Finding.NOTHING
 
     async def _is_served(
         self, connection: UpstreamConnection, version: str, credential: UpstreamCredential
@@ -86,8 +94,10 @@ class ReuseProbe:
     ) -> Answer:
         head = self._head(diag(version), credential)
         answer = await connection.exchange(head, None, _ANSWER_SECONDS)
-        if not await answer.read_all(_MOST_ANSWER_BYTES):
-            answer.abort()
+        try:
+            await answer.read_all(_MOST_ANSWER_BYTES)
+        finally:
+            answer.close()
         return answer
 
 

@@ -242,16 +242,11 @@ class Visit:
     async def _refuse(self, refusal: Denied) -> None:
         """Answer with a problem document; an answer that has begun is broken off instead."""
         record = self._record
-        was_granted = record.granted
+        self._note(refusal)
         if self._has_begun:
-            status = record.status
-            note_denial(record, refusal)
-            record.granted, record.status, record.complete = was_granted, status, False
             await self._close()
             self._break_off(refusal)
             return
-        note_denial(record, refusal)
-        record.granted = was_granted
         if refusal.reason.status == _NOBODY_LISTENS:
             await self._close()
             return
@@ -262,6 +257,15 @@ class Visit:
         await self._close()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+    def _note(self, refusal: Denied) -> None:
+        """What was granted stays granted in the record, whatever went wrong afterwards."""
+        record = self._record
+        granted, status = record.granted, record.status
+        note_denial(record, refusal)
+        record.granted, record.complete = granted, False
+        if self._has_begun:
+            record.status = status
 
     def _break_off(self, refusal: Denied) -> None:
         """Close the client's connection in the middle of an answer, so that it is not taken for whole."""
@@ -297,9 +301,7 @@ class Visit:
     async def _note_cancelled(self) -> None:
         """The server ends this request, because it stops."""
         if not self._closed:
-            granted = self._record.granted
-            note_denial(self._record, Denied(Reason.SHUTTING_DOWN, "cut off"))
-            self._record.granted = granted
+            self._note(Denied(Reason.SHUTTING_DOWN, "cut off"))
             await asyncio.shield(self._close())
 
     # the end
@@ -319,7 +321,7 @@ class Visit:
         if self._watch is not None:
             self._watch.stop()
         if self._answer is not None:
-            self._answer.abort()
+            self._answer.close()
         if self._grant is not None:
             self._grant.slot.release()
         if self._body is not None:
