@@ -41,10 +41,16 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _install_packages(options: argparse.Namespace) -> int:
-    for group in options.group:
-        if group != "venv" or not machine.has_venv():
-            packages.install(packages.GROUPS[group], Progress("packages"))
+    groups = [group for group in options.group if not _has(group)]
+    if groups:
+        machine.become_root(["install-packages", *groups])
+    for group in groups:
+        packages.install(packages.GROUPS[group], Progress("packages"))
     return DONE
+
+
+def _has(group: str) -> bool:
+    return machine.has_venv() if group == "venv" else packages.is_installed(packages.GROUPS[group])
 
 
 def _step(options: argparse.Namespace) -> int:
@@ -64,7 +70,7 @@ def _clean(_: argparse.Namespace) -> int:
     return forget_all()
 
 
-ELEVATED = (_demo, _down, _clean, _install_packages)
+ELEVATED = (_demo, _down, _clean)
 """What an ordinary user with sudo need not type sudo for. Tests run as whoever runs them."""
 
 

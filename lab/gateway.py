@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import ssl
+import sys
 import time
 import urllib.parse
 from collections.abc import Mapping
@@ -21,7 +21,6 @@ from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged, to_toml
 
 READY_SECONDS = 30.0
-INHERITED = ("PYTHONDONTWRITEBYTECODE",)
 MACHINE_USER = "carol"
 
 
@@ -135,7 +134,7 @@ class GatewayProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write_configuration()
         command = [str(self._program), "serve", "--config", str(self.configuration_file)]
-        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        inherited = {"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}
         self.process.start(
             command, self.log, {**CLEAN_ENVIRONMENT, **inherited, **(environment or {})}
         )

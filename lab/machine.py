@@ -5,19 +5,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CAP_SYS_ADMIN = 21
 """Its bit in CapEff, from linux/capability.h."""
-KEPT_ACROSS_SUDO = (
-    "LAB_DEBIAN_MIRROR",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
+KEPT_ACROSS_SUDO = re.compile(
+    r"(?i)(pip|npm_config)_\w+|\w+_proxy|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|LAB_DEBIAN_MIRROR"
 )
+"""How pip, npm and apt get at what they fetch, which sudo would take away."""
 
 
 class MachineLacksError(Exception):
@@ -62,7 +62,7 @@ def missing(
         )
     if not (is_root() if root is None else root):
         sentences.append(
-            "root is missing: Slurm's daemons run as several users; type: sudo make demo"
+            "root is missing: Slurm's daemons run as several users; type: sudo make demo (or su - first)"
             if found.get("sudo")
             else "root is missing, and so is sudo: become root (su -) and type the same again"
         )
@@ -89,22 +89,17 @@ def require(sentences: Sequence[str] | None = None) -> None:
 
 
 def become_root(arguments: Sequence[str]) -> None:
-    """Where this is an ordinary user with sudo, run the same command again as root; otherwise return."""
+    """Where this is an ordinary user whom sudo lets, run the same command again as root; otherwise return."""
     sudo = shutil.which("sudo")
     if is_root() or sudo is None or shutil.which("apt-get") is None:
         return
-    kept = [f"{name}={os.environ[name]}" for name in KEPT_ACROSS_SUDO if name in os.environ]
-    # Root's byte code in the checkout would be in the way of whoever owns it.
-    command = [
-        sudo,
-        "env",
-        *kept,
-        "PYTHONDONTWRITEBYTECODE=1",
-        sys.executable,
-        "-m",
-        "lab",
-        *arguments,
-    ]
+    sys.stderr.write("Slurm's daemons and packages need root: asking sudo.\n")
+    if subprocess.run([sudo, "--validate"], check=False).returncode:
+        return
+    kept = [name for name in os.environ if KEPT_ACROSS_SUDO.fullmatch(name)]
+    preserve = [f"--preserve-env={','.join(kept)}"] if kept else []
+    # -B: root's byte code in the checkout would be in the way of whoever owns it.
+    command = [sudo, *preserve, sys.executable, "-B", "-m", "lab", *arguments]
     os.execv(sudo, command)  # noqa: S606 - no shell is what is wanted
 
 

