@@ -58,6 +58,8 @@ class PidFile:
         os.fchmod(self._descriptor, 0o600)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        # another process's outcome, perhaps of before a reboot, which sets the clock in it back
+        (state_directory / OUTCOME_FILE).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove the file, then free the lock."""
@@ -141,7 +143,7 @@ def wait_for_outcome(state_directory: Path, since: int, seconds: float) -> Outco
     """The outcome of a reload begun at or after `since` (monotonic ns); None when none came."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with suppress(FileNotFoundError, ValueError, TypeError):
+        with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
             raw = json.loads((state_directory / OUTCOME_FILE).read_text())
             outcome = Outcome(**{**raw, "problems": tuple(raw["problems"])})
             if outcome.started >= since:
