@@ -67,7 +67,7 @@ async def test_nothing_of_the_environment_is_sent(
     """No proxy, no .netrc, no cookies: only what the request needs."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    server.answers[METADATA].headers = {"Set-Cookie": "a=b"}
+    server.answers[METADATA].headers = {"Set-Cookie": "a=b; Path=/"}
     await fetch(server.url)
     names = {line.split(":")[0].lower() for line in server.heads[1].split("\r\n")[1:] if line}
     assert names <= {"host", "accept", "accept-encoding", "connection", "user-agent"}

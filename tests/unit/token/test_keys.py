@@ -58,7 +58,7 @@ UNUSABLE = [
     ({"n": "_" * 1400}, "not of 2048"),
     ({"e": "AQ"}, "exponent"),
     ({"e": "Aw"}, "exponent"),
-    ({"e": "AQAA"}, "exponent"),
+    ({"e": "AQAC"}, "exponent"),
     ({"e": "AQAAAAE"}, "exponent"),
     ({"e": None}, "not a public"),
     ({"kid": 1}, "kid"),
