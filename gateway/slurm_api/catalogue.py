@@ -1,7 +1,8 @@
 """(method, canonical path) -> the one operation in one version that it names, or None.
 
 slurmrestd 20.11 and 22.05 match by prefix; here a path matches a whole template or nothing. Where
-a literal and a parameter could both match, the literal does, as in slurmrestd.
+a literal and a parameter could both match, the literal does, as in slurmrestd, and does so in the
+versions and for the methods that do not have it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,13 +54,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VersionedOperation:
-    """An entry in one version. `before` and `after` are the path's text around its parameter."""
+    """An entry in one version. `before` and `after` are the path's text around its parameter.
+
+    `words` stand in the parameter's place in other operations ("submit"), so they are no values.
+    """
 
     entry: Entry
     version: int | None
     before: str
     after: str
     query: Mapping[str, QueryParameter]
+    words: frozenset[str]
 
     @property
     def version_text(self) -> str:
@@ -77,15 +82,16 @@ class Match(NamedTuple):
 class Catalogue:
     """Every operation that may ever be forwarded. Immutable."""
 
-    __slots__ = ("_inside", "_literal", "_open", "entries")
+    __slots__ = ("_inside", "_literal", "_open", "_words", "entries")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries = tuple(entries)
+        self._words = _words_by_place(self.entries)
         self._literal: dict[str, Match] = {}
         self._open: dict[str, VersionedOperation] = {}
         inside: dict[int, set[int]] = {}
         for entry in self.entries:
-            for one in _in_each_version(entry):
+            for one in self.versions_of(entry):
                 if entry.parameter is None:
                     _add(self._literal, f"{entry.operation.method} {one.before}", Match(one))
                     continue
@@ -103,12 +109,21 @@ class Catalogue:
         head, _, value = path.rpartition("/")
         found = self._open.get(f"{method} {head}/{{}}")
         if found is not None:
-            return Match(found, value) if value else None
+            return Match(found, value) if value and value not in found.words else None
         return self._match_inside(method, path)
 
     def versions_of(self, entry: Entry) -> Iterator[VersionedOperation]:
         """An entry in each version that it is known in."""
-        return _in_each_version(entry)
+        template = entry.operation.template
+        if entry.versions is None:
+            yield VersionedOperation(entry, None, template, "", {}, frozenset())
+            return
+        words = self._words.get(template.rpartition("{")[0], frozenset())
+        for version in entry.versions:
+            path = template.replace("{version}", version_text(version))
+            before, _, rest = path.partition("{")
+            _, _, after = rest.partition("}")
+            yield VersionedOperation(entry, version, before, after, entry.query_in(version), words)
 
     def _match_inside(self, method: str, path: str) -> Match | None:
         segments = path.split("/")
@@ -121,16 +136,14 @@ class Catalogue:
         return None
 
 
-def _in_each_version(entry: Entry) -> Iterator[VersionedOperation]:
-    template = entry.operation.template
-    if entry.versions is None:
-        yield VersionedOperation(entry, None, template, "", {})
-        return
-    for version in entry.versions:
-        path = template.replace("{version}", version_text(version))
-        before, _, rest = path.partition("{")
-        _, _, after = rest.partition("}")
-        yield VersionedOperation(entry, version, before, after, entry.query_in(version))
+def _words_by_place(entries: Iterable[Entry]) -> dict[str, frozenset[str]]:
+    """The last words of all literal templates by what stands before them, whatever the version."""
+    words: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.parameter is None:
+            head, slash, word = entry.operation.template.rpartition("/")
+            words.setdefault(head + slash, set()).add(word)
+    return {place: frozenset(found) for place, found in words.items()}
 
 
 def _add(table: dict[str, _Value], key: str, value: _Value) -> None:

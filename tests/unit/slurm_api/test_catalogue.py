@@ -18,7 +18,6 @@ CATALOGUE = read_catalogue()
         ("DELETE", "/slurm/v0.0.45/job/7_1", "DELETE /slurm/*/job/{job_id}", "7_1"),
         ("GET", "/slurm/v0.0.45/job/7/requeue", "GET /slurm/*/job/{job_id}/requeue", "7"),
         ("POST", "/slurm/v0.0.38/job/submit", "POST /slurm/*/job/submit", ""),
-        ("GET", "/slurm/v0.0.38/job/submit", "GET /slurm/*/job/{job_id}", "submit"),
         ("GET", "/openapi", "GET /openapi", ""),
         ("GET", "/openapi/v3", "GET /openapi/v3", ""),
         ("GET", "/slurmdb/v0.0.41/user/alice", "GET /slurmdb/*/user/{name}", "alice"),
@@ -41,6 +40,8 @@ def test_a_whole_path_names_one_operation(method: str, path: str, name: str, val
         ("GET", "/slurm/v0.0.42"),
         ("GET", "/slurm/v0.0.42/job"),
         ("GET", "/slurm/v0.0.42/job/"),
+        ("GET", "/slurm/v0.0.42/job/submit"),  # a word of POST is no id
+        ("POST", "/slurm/v0.0.38/job/allocate"),  # v0.0.41 and later only
         ("GET", "/slurm/v0.0.42/jobs/1"),
         ("GET", "/slurm/v0.0.42/job/1/2"),
         ("GET", "/slurm/v0.0.42/job/1/requeue"),  # v0.0.45 only

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.denial import Denied, Reason
@@ -37,6 +37,10 @@ OPERATOR = Rules(
     deny=["GET /slurm/*/shares"],
     versions="v0.0.40-v0.0.45",
 )
+
+
+def entry_named(name: str) -> Entry:
+    return CATALOGUE.entries[NAMES.index(name)]
 
 
 def policy_of(**roles: Rules) -> Policy:
@@ -256,6 +260,7 @@ rules = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(rules, min_size=1, max_size=4), st.sampled_from(CATALOGUE.entries), st.data())
 def test_a_deny_of_any_role_wins_over_the_allows_of_all(
     roles: list[Rules], entry: Entry, data: st.DataObject
@@ -271,6 +276,8 @@ def test_a_deny_of_any_role_wins_over_the_allows_of_all(
         assert any({operation.name, operation.risk} & {*one.allow} for one in roles)
 
 
+@settings(deadline=None)
+@example(35, entry_named("POST /slurm/*/job/allocate"))
 @given(st.integers(0, 200), st.sampled_from(CATALOGUE.entries))
 def test_no_role_reaches_an_unknown_version(version: int, entry: Entry) -> None:
     path = entry.operation.template.replace("{version}", f"v0.0.{version}")
@@ -314,7 +321,7 @@ ALLOWED_BYTES = re.compile(rb"/[A-Za-z0-9._~/%-]*(?:\?[A-Za-z0-9._~=&%-]+)?")
 UNWANTED = (b"..", b"//", b"/.", b"%2f", b"%2F", b"%5c", b"%5C", b"%00", b"%25", b"%3b", b"%3B")
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)  # a busy machine is no failure
 @given(calls())
 def test_what_is_admitted_says_the_same_to_whoever_reads_it_again(
     asked: tuple[str, str, Query],
@@ -338,6 +345,7 @@ def test_what_is_admitted_says_the_same_to_whoever_reads_it_again(
     assert ask(ALLOWING, method, unquote(written_path), again) == call
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(KINDS)), anything)
 def test_a_kind_decides_on_any_text(kind: str, text: str) -> None:
     if KINDS[kind].accepts(text):
