@@ -15,8 +15,8 @@ An entry names a subject of an issuer, a client, or a token:
 
 import time
 import tomllib
-from collections.abc import Collection
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ _MAXIMUM_BYTES = 4_194_304
 _NAMES = ("subject", "client_id", "jti")
 _ANY_ISSUER = ""
 
-_Names = frozenset[tuple[str, str]]
-"""(issuer, name); the issuer is empty where the entry is for all."""
+_Names = Mapping[str, frozenset[str]]
+"""Name -> issuers that it is denied for; empty for all of them. Asked with every request."""
 
 
 class DenyListInvalid(ValueError):
@@ -40,23 +40,28 @@ class DenyListInvalid(ValueError):
 class Entries:
     """The entries by what they name."""
 
-    subject: _Names = frozenset()
-    client_id: _Names = frozenset()
-    jti: _Names = frozenset()
+    subject: _Names
+    client_id: _Names
+    jti: _Names
 
     def __len__(self) -> int:
-        return sum(len(getattr(self, field.name)) for field in fields(self))
+        named = (self.subject, self.client_id, self.jti)
+        return sum(len(issuers) for names in named for issuers in names.values())
 
     def find(self, identity: Identity) -> str | None:
         """The kind of the first entry that names the identity, its client or its token."""
         issuer, claims = identity.issuer, identity.claims
-        if self.subject and (issuer, identity.subject) in self.subject:
+        if self.subject and _is_named(self.subject, issuer, identity.subject):
             return "subject"
-        if self.client_id and _is_named(
-            self.client_id, issuer, (identity.client_id, claims.get("azp"))
+        if self.client_id and (
+            _is_named(self.client_id, issuer, identity.client_id)
+            or _is_named(self.client_id, issuer, claims.get("azp"))
         ):
             return "client_id"
-        if self.jti and _is_named(self.jti, issuer, (identity.token_id, claims.get("origin_jti"))):
+        if self.jti and (
+            _is_named(self.jti, issuer, identity.token_id)
+            or _is_named(self.jti, issuer, claims.get("origin_jti"))
+        ):
             return "jti"
         return None
 
@@ -137,14 +142,13 @@ def _mistakes(table: Any, issuers: frozenset[str]) -> list[str]:
 
 
 def _names(tables: list[dict[str, str]], name: str) -> _Names:
-    return frozenset(
-        (table.get("issuer", _ANY_ISSUER), table[name]) for table in tables if name in table
-    )
+    names: dict[str, set[str]] = {}
+    for table in tables:
+        if name in table:
+            names.setdefault(table[name], set()).add(table.get("issuer", _ANY_ISSUER))
+    return {value: frozenset(issuers) for value, issuers in names.items()}
 
 
-def _is_named(denied: _Names, issuer: str, names: tuple[object, ...]) -> bool:
-    return any(
-        (issuer, name) in denied or (_ANY_ISSUER, name) in denied
-        for name in names
-        if isinstance(name, str) and name
-    )
+def _is_named(denied: _Names, issuer: str, name: object) -> bool:
+    issuers = denied.get(name) if isinstance(name, str) else None
+    return issuers is not None and (issuer in issuers or _ANY_ISSUER in issuers)
