@@ -1,0 +1,493 @@
+"""The assembly: which implementation a configuration picks, and how one generation follows another."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from gateway.app import BuildError, Generation, Workshop, build, try_out
+from gateway.app_running import Application, fixed_settings
+from gateway.app_shelf import Shelf
+from gateway.config.gateway import Gateway
+from gateway.config.load import validate
+from gateway.edges.deny_list import FileDenyList, NoDenyList
+from gateway.edges.jwks import RemoteKeys
+from gateway.edges.jwks_file import FileKeys
+from gateway.edges.token_source import CommandTokens, FileTokens
+from gateway.model import Risk
+from gateway.stages.credential import Attach, Impersonate, Mint, Passthrough
+from gateway.token.profiles import Cognito, Oidc, Rfc9068
+from lab.toml_text import Settings, merged
+from tests.configurations import ISSUER, configuration, usable
+from tests.scripted_upstream import ScriptedUpstream, Seen, answer, answering
+from tests.tokens import base_header, make_token
+from tests.upstream_kit import settled
+
+NOBODY: Settings = {"map_user": {"must_exist": False}}
+
+
+def gateway_of(folder: Path, changes: Settings | None = None) -> Gateway:
+    return validate(merged(usable(folder, NOBODY), changes or {}))
+
+
+def token_for(user: str, seconds: float = 600, **claims: object) -> str:
+    """A good token of the issuer of `usable`."""
+    now = int(time.time())
+    return make_token(
+        base_header(),
+        {
+            "iss": ISSUER,
+            "aud": "https://slurm.example.org",
+            "sub": f"subject-of-{user}",
+            "uid": user,
+            "iat": now,
+            "exp": now + int(seconds),
+            **claims,
+        },
+        "rsa:issuer",
+    )
+
+
+@asynccontextmanager
+async def running(config: Gateway) -> AsyncIterator[Application]:
+    """The application with a first generation in force."""
+    application = Application({}, b"k" * 32)
+    application.adopt(await application.prepare(config))
+    try:
+        yield application
+    finally:
+        await application.stop()
+
+
+def client_of(application: Application) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app=application)
+    return httpx2.AsyncClient(transport=transport, base_url="http://gateway")
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def built(config: Gateway) -> Generation:
+    return build(config, Workshop({}, b"k" * 32))
+
+
+# ---- what a configuration picks
+
+
+@pytest.mark.parametrize(
+    ("section", "strategy"),
+    [
+        ({}, Mint),
+        ({"provider": "attach", "key_file": None, "token_file": "/t/{user}"}, Attach),
+        ({"provider": "attach", "key_file": None, "command": ["scontrol", "token"]}, Attach),
+        (
+            {"provider": "attach", "key_file": None, "token_file": "/t", "impersonate": True},
+            Impersonate,
+        ),
+        ({"provider": "passthrough", "key_file": None}, Passthrough),
+    ],
+)
+async def test_the_provider_of_credentials_picks_the_strategy(
+    section: dict[str, Any], strategy: type, tmp_path: Path
+) -> None:
+    generation = await built(gateway_of(tmp_path, {"credential": section}))
+    assert type(generation.serving.pipeline.credential) is strategy
+
+
+@pytest.mark.parametrize(
+    ("section", "source"),
+    [
+        ({"token_file": "/t/{user}"}, FileTokens),
+        ({"command": ["scontrol", "token", "username={user}"]}, CommandTokens),
+    ],
+)
+async def test_attached_tokens_come_from_a_file_or_a_command(
+    section: dict[str, Any], source: type, tmp_path: Path
+) -> None:
+    credential = {"provider": "attach", "key_file": None, **section}
+    generation = await built(gateway_of(tmp_path, {"credential": credential}))
+    stage = generation.serving.pipeline.credential
+    assert isinstance(stage, Attach)
+    assert type(stage._tokens) is source
+
+
+@pytest.mark.parametrize(
+    ("issuer", "profile", "keys"),
+    [
+        ({}, Oidc, FileKeys),
+        ({"jwks_file": None}, Oidc, RemoteKeys),
+        ({"profile": "rfc9068"}, Rfc9068, FileKeys),
+        ({"profile": "cognito", "audiences": None, "client_ids": ["cli"]}, Cognito, FileKeys),
+    ],
+)
+async def test_an_issuer_picks_its_profile_and_where_its_keys_are(
+    issuer: dict[str, Any], profile: type, keys: type, tmp_path: Path
+) -> None:
+    (plain,) = usable(tmp_path)["authenticate"]["issuers"]
+    config = gateway_of(tmp_path, {"authenticate": {"issuers": [merged(plain, issuer)]}})
+    generation = await built(config)
+    trusted = generation.identification.authenticate._issuers[ISSUER]
+    assert type(trusted.rules.profile) is profile
+    assert type(trusted.keys) is keys
+
+
+async def test_a_deny_list_is_read_where_one_is_named(tmp_path: Path) -> None:
+    assert isinstance((await built(gateway_of(tmp_path))).identification.deny_list, NoDenyList)
+    path = tmp_path / "deny.toml"
+    path.write_text('[[deny]]\njti = "x"\n')
+    config = gateway_of(tmp_path, {"authenticate": {"deny_list_file": str(path)}})
+    assert isinstance((await built(config)).identification.deny_list, FileDenyList)
+
+
+@pytest.mark.parametrize("bind", [None, "first-use"])
+async def test_bindings_are_kept_only_where_a_rule_binds(bind: str | None, tmp_path: Path) -> None:
+    rule = {"issuer": ISSUER, "claim": "uid", **({"bind": bind} if bind else {})}
+    generation = await built(gateway_of(tmp_path, {"map_user": {"rules": [rule]}}))
+    await try_out(generation)
+    assert (generation.mapped.bindings is not None) is bool(bind)
+    assert (tmp_path / "state/bindings.sqlite").exists() is bool(bind)
+
+
+async def test_every_class_has_the_rate_of_its_name(tmp_path: Path) -> None:
+    rates = {risk.lower(): f"{number}/second" for number, risk in enumerate(Risk, 1)}
+    generation = await built(gateway_of(tmp_path, {"limit": {"rates": rates}}))
+    limit: Any = generation.serving.pipeline.limit
+    assert {risk: rate.amount for risk, rate in limit._rates.items()} == {
+        risk: number for number, risk in enumerate(Risk, 1)
+    }
+
+
+async def test_everything_that_cannot_be_used_is_told_at_once(tmp_path: Path) -> None:
+    (plain,) = usable(tmp_path)["authenticate"]["issuers"]
+    config = gateway_of(
+        tmp_path,
+        {
+            "authenticate": {"issuers": [{**plain, "jwks_file": "/nonexistent/keys"}]},
+            "map_user": {"rules": [{"issuer": ISSUER, "table_file": "/nonexistent/users"}]},
+            "audit": {"sinks": [{"type": "file", "path": "/nonexistent/audit.jsonl"}]},
+        },
+    )
+    with pytest.raises(BuildError) as caught:
+        await built(config)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "authenticate",
+        "map_user",
+        "audit",
+    ]
+
+
+async def test_what_needs_no_request_is_tried_before_it_is_put_in_force(tmp_path: Path) -> None:
+    config = gateway_of(tmp_path)
+    (tmp_path / "jwt_hs256.key").chmod(0o644)
+    (tmp_path / "state").rmdir()
+    with pytest.raises(BuildError) as caught:
+        await try_out(await built(config))
+    assert [problem.split()[0] for problem in caught.value.problems] == ["credential:", "state"]
+
+
+def test_importing_the_assembly_starts_nothing() -> None:
+    """No thread, no socket, no event loop: benchmarks and commands import it for its parts."""
+    import subprocess
+    import sys
+
+    code = (
+        "import threading, gateway.app_running, asyncio, os\n"
+        "assert threading.active_count() == 1\n"
+        "links = [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')"
+        " if os.path.islink(f'/proc/self/fd/{fd}')]\n"
+        "assert not [link for link in links if link.startswith('socket:')], links\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- requests
+
+
+async def test_a_request_goes_all_the_way_and_is_recorded_and_counted(tmp_path: Path) -> None:
+    def reply(seen: Seen) -> bytes:
+        return answer(b'{"for":"%b"}' % seen.user.encode())
+
+    async with ScriptedUpstream(answering(reply)) as upstream:
+        config = gateway_of(tmp_path, {"forward": {"upstream": upstream.url}})
+        async with running(config) as application:
+            client = client_of(application)
+            found = await client.get("/slurm/v0.0.42/diag", headers=bearer(token_for("alice")))
+            assert (found.status_code, found.json()) == (200, {"for": "alice"})
+            (line,) = (tmp_path / "audit.jsonl").read_text().splitlines()
+            record = json.loads(line)
+            assert record["request_id"] == found.headers["x-request-id"]
+            assert (record["user"], record["verdict"]) == ("alice", "granted")
+            metrics = await client_of_operations(application).get("/metrics")
+            assert 'status="200",verdict="granted"} 1.0' in metrics.text
+
+
+def client_of_operations(application: Application) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app=application.operations())
+    return httpx2.AsyncClient(transport=transport, base_url="http://operations")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "verdict", "code"),
+    [
+        ("/", 200, "granted", ""),
+        ("/.well-known/oauth-protected-resource", 200, "granted", ""),
+        ("/gateway/errors/token-missing", 200, "granted", ""),
+        ("/.well-known/bogus", 404, "denied", "page-unknown"),
+        ("/gateway/errors/bogus", 404, "denied", "page-unknown"),
+        ("/healthz", 401, "denied", "token-missing"),
+        ("/metrics", 401, "denied", "token-missing"),
+        ("/bogus", 401, "denied", "token-missing"),
+        ("/slurm/v0.0.42/jobs", 401, "denied", "token-missing"),
+    ],
+)
+async def test_pages_need_no_token_and_everything_else_does(
+    path: str, status: int, verdict: str, code: str, tmp_path: Path
+) -> None:
+    """Unknown paths too, so that nobody learns without a token what there is."""
+    async with running(gateway_of(tmp_path)) as application:
+        found = await client_of(application).get(path, headers={"X-Forwarded-For": "192.0.2.1"})
+    assert found.status_code == status
+    (line,) = (tmp_path / "audit.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert (record["status"], record["verdict"], record["code"]) == (status, verdict, code)
+    assert record["request_id"] == found.headers["x-request-id"]
+    assert (record["client_address"], record["target"]) == ("127.0.0.1", path)
+
+
+async def test_an_unknown_path_with_a_token_is_an_unlisted_operation(tmp_path: Path) -> None:
+    async with running(gateway_of(tmp_path)) as application:
+        found = await client_of(application).get("/bogus", headers=bearer(token_for("alice")))
+    assert (found.status_code, found.json()["code"]) == (403, "operation-unlisted")
+
+
+async def test_a_broken_page_is_a_problem_document_and_recorded(tmp_path: Path) -> None:
+    async with running(gateway_of(tmp_path)) as application:
+
+        async def broken(*_: object) -> None:
+            raise RuntimeError("canary-detail")
+
+        application.current.portal._application = broken
+        found = await client_of(application).get("/")
+    assert (found.status_code, found.json()["code"]) == (500, "internal-error")
+    assert "canary" not in found.text
+    assert json.loads((tmp_path / "audit.jsonl").read_text())["code"] == "internal-error"
+
+
+# ---- readiness
+
+
+async def parts_of(application: Application) -> dict[str, Any]:
+    found = await client_of_operations(application).get("/readyz")
+    return {"ready": found.status_code == 200, **found.json()["parts"]}
+
+
+async def test_a_gateway_with_keys_key_audit_and_room_is_ready(tmp_path: Path) -> None:
+    async with running(gateway_of(tmp_path)) as application:
+        parts = await parts_of(application)
+    assert parts.pop("ready")
+    assert all(part["ok"] for part in parts.values())
+    assert set(parts) == {
+        "keys", "credential", "audit", "disk", "draining", "upstream", "directory", "tables",
+    }  # fmt: skip
+
+
+async def test_without_any_issuers_keys_it_is_not_ready_and_with_one_it_is(tmp_path: Path) -> None:
+    away = {"issuer": "http://127.0.0.1:9", "audiences": ["a"]}
+    (there,) = usable(tmp_path)["authenticate"]["issuers"]
+    rule = [{"issuer": "http://127.0.0.1:9", "claim": "uid"}]
+    alone = {"authenticate": {"issuers": [away]}, "map_user": {"rules": rule}}
+    async with running(gateway_of(tmp_path, alone)) as application:
+        parts = await parts_of(application)
+        assert (parts["ready"], parts["keys"]["ok"]) == (False, False)
+    both = {"authenticate": {"issuers": [away, there]}}
+    async with running(gateway_of(tmp_path, both)) as application:
+        parts = await parts_of(application)
+        assert parts["ready"]
+        assert not parts["keys"]["detail"]["http://127.0.0.1:9"]["ok"]
+
+
+async def test_a_draining_gateway_is_not_ready(tmp_path: Path) -> None:
+    async with running(gateway_of(tmp_path)) as application:
+        application.is_draining = True
+        parts = await parts_of(application)
+    assert (parts["ready"], parts["draining"]["ok"]) == (False, False)
+
+
+async def test_a_sink_that_takes_no_line_makes_it_not_ready(tmp_path: Path) -> None:
+    async with running(gateway_of(tmp_path)) as application:
+        sink: Any = application.current.trail._sinks[0]
+        os.close(sink._descriptor)
+        await client_of(application).get("/")
+        parts = await parts_of(application)
+        sink._descriptor = -1
+    assert (parts["ready"], parts["audit"]["ok"]) == (False, False)
+
+
+# ---- one generation after another
+
+
+async def test_a_reload_without_changes_keeps_what_holds_connections_and_counts(
+    tmp_path: Path,
+) -> None:
+    (plain,) = usable(tmp_path)["authenticate"]["issuers"]
+    remote = {**plain, "issuer": "http://127.0.0.1:9", "jwks_file": None}
+    issuers = [plain, {name: value for name, value in remote.items() if value is not None}]
+    config = gateway_of(tmp_path, {"authenticate": {"issuers": issuers}})
+    async with running(config) as application:
+        before = application.current
+        application.adopt(await application.prepare(config))
+        after = application.current
+        assert after.number == before.number + 1
+        for name in ("upstream", "slots", "trail"):
+            assert getattr(after, name) is getattr(before, name)
+        keys_before, keys_after = before.identification.keys, after.identification.keys
+        assert keys_after["http://127.0.0.1:9"] is keys_before["http://127.0.0.1:9"]
+        assert keys_after[ISSUER] is not keys_before[ISSUER], "files are read anew"
+        assert after.identification.authenticate is not before.identification.authenticate
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"forward": {"read_seconds": 3}}, {"upstream"}),
+        ({"forward": {"upstream": "http://127.0.0.1:2"}}, {"upstream", "slots"}),
+        ({"audit": {"listed_query_values": []}}, {"trail"}),
+        ({"limit": {"concurrent_per_identity": 3}}, set()),
+    ],
+)
+async def test_a_reload_renews_what_a_change_touches(
+    changes: dict[str, Any], parts: set[str], tmp_path: Path
+) -> None:
+    async with running(gateway_of(tmp_path)) as application:
+        before = application.current
+        application.adopt(await application.prepare(gateway_of(tmp_path, changes)))
+        renewed = {
+            name
+            for name in ("upstream", "slots", "trail")
+            if getattr(application.current, name) is not getattr(before, name)
+        }
+    assert renewed == parts
+
+
+async def test_rates_are_counted_on_over_a_reload(tmp_path: Path) -> None:
+    """Or whoever can make an admin reload gets fresh rates."""
+    config = gateway_of(tmp_path, {"limit": {"failed_authentications": "1/minute"}})
+    async with running(config) as application:
+        client = client_of(application)
+        assert (await client.get("/slurm", headers=bearer("a.b.c"))).status_code == 401
+        application.adopt(await application.prepare(config))
+        assert (await client.get("/slurm", headers=bearer("a.b.c"))).status_code == 429
+
+
+async def test_a_refused_reload_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    async with running(gateway_of(tmp_path)) as application:
+        before = application.current
+        bad = {"map_user": {"rules": [{"issuer": ISSUER, "table_file": "/nonexistent"}]}}
+        with pytest.raises(BuildError, match="nonexistent"):
+            await application.prepare(gateway_of(tmp_path, bad))
+        assert application.current is before
+        assert (await client_of(application).get("/")).status_code == 200
+        assert (await parts_of(application))["ready"]
+
+
+async def test_a_request_ends_in_the_generation_it_began_in(tmp_path: Path) -> None:
+    """The old connections are closed only after it; its answer comes whole."""
+    released = asyncio.Event()
+
+    async def slow(wire: Any) -> None:
+        while await wire.request() is not None:
+            await released.wait()
+            await wire.send(answer(b'{"old":true}'))
+
+    async with ScriptedUpstream(slow) as upstream:
+        config = gateway_of(tmp_path, {"forward": {"upstream": upstream.url}})
+        async with running(config) as application:
+            old = application.current
+            client = client_of(application)
+            path, headers = "/slurm/v0.0.42/diag", bearer(token_for("alice"))
+            asking = asyncio.create_task(client.get(path, headers=headers))
+            await settled(lambda: old.running and old.upstream.pool.opened)
+            changed = {"forward": {"upstream": upstream.url, "read_seconds": 9}}
+            application.adopt(await application.prepare(gateway_of(tmp_path, changed)))
+            assert application.current.upstream is not old.upstream
+            assert application._retiring is not None
+            assert not application._retiring.done()
+            released.set()
+            assert (await asking).json() == {"old": True}
+            await settled(application._retiring.done)
+            assert old.upstream.pool.opened == 0
+
+
+async def test_what_no_generation_uses_any_more_is_closed(tmp_path: Path) -> None:
+    other = {"audit": {"sinks": [{"type": "file", "path": str(tmp_path / "other.jsonl")}]}}
+    async with running(gateway_of(tmp_path)) as application:
+        sink: Any = application.current.trail._sinks[0]
+        application.adopt(await application.prepare(gateway_of(tmp_path, other)))
+        await settled(lambda: sink._descriptor == -1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"server": {"listen": "127.0.0.1:1"}}, "server.listen"),
+        ({"server": {"operations_listen": "127.0.0.1:1"}}, "server.operations_listen"),
+        ({"server": {"state_directory": "/other"}}, "server.state_directory"),
+        ({"server": {"cluster": "other"}}, "server.cluster"),
+        ({"server": {"tls_key_file": "/k", "tls_certificate_file": "/c"}}, "server.tls_key_file"),
+        ({"forward": {"connections": 5}}, "forward.connections"),
+        ({"limit": {"queue": 5}}, "limit.queue"),
+    ],
+)
+def test_settings_that_need_a_restart_are_named(changes: dict[str, Any], place: str) -> None:
+    (problem,) = fixed_settings(configuration(), configuration(changes))
+    assert problem.place == place
+    assert "restart" in problem.remedy
+
+
+def test_other_settings_need_no_restart() -> None:
+    changes = {"server": {"drain_seconds": 1}, "limit": {"concurrent_per_identity": 1}}
+    assert fixed_settings(configuration(), configuration(changes)) == []
+
+
+# ---- the shelf
+
+
+async def test_background_work_runs_once_and_ends_with_its_thing() -> None:
+    begun: list[str] = []
+
+    async def work(name: str) -> None:
+        begun.append(name)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        begun.append(f"end of {name}")
+
+    def shelf_with(name: str, previous: Shelf | None) -> Shelf:
+        shelf = Shelf(previous)
+        shelf.take(name, lambda: name, run=work)
+        shelf.start()
+        return shelf
+
+    first = shelf_with("a", None)
+    second = shelf_with("a", first)
+    await asyncio.sleep(0)
+    await first.close_except(second)
+    third = shelf_with("b", second)
+    await asyncio.sleep(0)
+    assert begun == ["a", "b"]
+    await second.close_except(third)
+    assert begun == ["a", "b", "end of a"]
+    await third.close_except(None)
+
+
+@pytest.mark.parametrize("make", [lambda: "x", dict], ids=["a text", "an empty value"])
+def test_a_key_gives_the_same_thing_also_when_it_is_empty(make: Callable[[], object]) -> None:
+    shelf = Shelf()
+    assert shelf.take("key", make) is shelf.take("key", make)
