@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -19,7 +19,7 @@ from benchmarks.cells import CELLS, Cell, Group, Upstream
 from benchmarks.identity import make_provider
 from benchmarks.lineup import UnfitError, lineup
 from benchmarks.load import LoadError
-from benchmarks.machine import describe_machine
+from benchmarks.machine import OtherWork, describe_machine
 from benchmarks.measure import Effort
 from benchmarks.processes import ProcessStartError
 from benchmarks.report import MarkersMissingError, as_markdown, as_text, write_between_markers
@@ -93,13 +93,13 @@ def main(
     variant that could not run; a missed target is printed and leaves the exit code at 0.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    machine = describe_machine()
-    click.echo("\n".join(machine))
+    others = OtherWork()
     effort = Effort(seconds=1, pairs=200, downloads=1) if quick else Effort(seconds, 1000, 3)
     chosen_cells = [cell for cell in CELLS if not cells or cell.name in cells]
     chosen = [variant for variant in VARIANTS if not variants or variant.name in variants]
     try:
-        rows = _measure(chosen_cells, chosen, 1 if quick else rounds, effort, keep)
+        rows = _measure(chosen_cells, chosen, 1 if quick else rounds, effort, others, keep=keep)
+        machine = [*describe_machine(), others.describe()]
         verdicts = judge(rows)
         if not (quick or cells or variants):
             _write(rows, verdicts, machine)
@@ -107,13 +107,20 @@ def main(
         click.echo(f"benchmark failed: {error}", err=True)
         sys.exit(1)
     click.echo(f"\n{as_text(rows)}\n")
+    click.echo("\n".join(machine) + "\n")
     for verdict in verdicts:
         click.echo(verdict.line)
     sys.exit(1 if any(row.errors for row in rows) else 0)
 
 
 def _measure(
-    cells: Sequence[Cell], variants: Sequence[Variant], rounds: int, effort: Effort, keep: bool
+    cells: Sequence[Cell],
+    variants: Sequence[Variant],
+    rounds: int,
+    effort: Effort,
+    others: OtherWork,
+    *,
+    keep: bool,
 ) -> list[Row]:
     """Run the cells group by group, so that each group's variants start once."""
     packages.install(packages.GROUPS["bench"], Progress("packages"))
@@ -121,11 +128,16 @@ def _measure(
     with _folder(keep) as folder:
         provider = make_provider(folder)
         for group in _groups(cells):
-            with lineup(group, variants, provider, folder) as running:
-                for cell in cells:
-                    if cell.group == group:
-                        rows += make_rows(cell, run_rounds(cell, running, rounds, effort))
+            own = [cell for cell in cells if cell.group == group]
+            with lineup(group, variants, provider, folder) as running, _watch(group, others):
+                for cell in own:
+                    rows += make_rows(cell, run_rounds(cell, running, rounds, effort))
     return sorted(rows, key=lambda row: [cell.name for cell in CELLS].index(row.cell))
+
+
+def _watch(group: Group, others: OtherWork) -> AbstractContextManager[None]:
+    """Watch for other programs where all that works for the benchmark is started by it."""
+    return others.watched() if group.upstream is Upstream.STUB else nullcontext()
 
 
 def _groups(cells: Sequence[Cell]) -> list[Group]:
