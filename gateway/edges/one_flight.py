@@ -19,10 +19,5 @@ class OneFlight(Generic[K, V]):
         task = self._flights.get(key)
         if task is None:
             task = self._flights[key] = asyncio.create_task(fly())
-            task.add_done_callback(lambda done: self._land(key, done))
+            task.add_done_callback(lambda _: self._flights.pop(key))
         return asyncio.shield(task)
-
-    def _land(self, key: K, task: asyncio.Task[V]) -> None:
-        del self._flights[key]
-        if not task.cancelled():
-            task.exception()  # retrieved here, since every caller may have gone

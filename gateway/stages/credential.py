@@ -14,10 +14,6 @@ MINIMUM_SECONDS_LEFT = 5.0
 REUSE_SECONDS_LEFT = 30.0
 """A minted token is used again while it has this much left, so that its connections stay open."""
 MAXIMUM_MINTED = 10_000
-IMPERSONATION_WARNING = (
-    "credential.impersonate is on: one SlurmUser token serves everybody, and whoever steals it "
-    "is every user of the cluster; mint needs no such token"
-)
 _RETRY_AFTER = (("Retry-After", "5"),)
 
 
