@@ -419,11 +419,29 @@ async def test_a_request_ends_in_the_generation_it_began_in(tmp_path: Path) -> N
             application.adopt(await application.prepare(gateway_of(tmp_path, changed)))
             assert application.current.upstream is not old.upstream
             assert application._retiring is not None
+            await asyncio.sleep(0.02)
             assert not application._retiring.done()
             released.set()
             assert (await asking).json() == {"old": True}
             await settled(application._retiring.done)
             assert old.upstream.pool.opened == 0
+
+
+async def test_unused_connections_of_a_replaced_client_are_closed_at_once(tmp_path: Path) -> None:
+    """Old and new together must stay below the number that slurmrestd hangs at."""
+    async with ScriptedUpstream(answering(lambda _: answer(b"{}"))) as upstream:
+        config = gateway_of(tmp_path, {"forward": {"upstream": upstream.url}})
+        async with running(config) as application:
+            old = application.current
+            path, headers = "/slurm/v0.0.42/diag", bearer(token_for("alice"))
+            await client_of(application).get(path, headers=headers)
+            await settled(lambda: old.upstream.pool.unused)
+            old.running += 1  # a long request keeps the old generation
+            changed = {"forward": {"upstream": upstream.url, "read_seconds": 9}}
+            application.adopt(await application.prepare(gateway_of(tmp_path, changed)))
+            assert old.upstream.pool.unused == 0
+            old.running -= 1
+            old.is_idle.set()
 
 
 async def test_what_no_generation_uses_any_more_is_closed(tmp_path: Path) -> None:
