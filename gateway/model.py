@@ -144,8 +144,7 @@ class AuthorizedCall(NamedTuple):
 class UpstreamCredential:
     """The user name and token for slurmrestd. Made only by credential.
 
-    `shared` tells that the token also serves other users (impersonation), so that connections
-    are kept apart by `user` as well as by token.
+    One token may serve several users (impersonation), so connections are told apart by both.
     """
 
     user: str

@@ -41,7 +41,7 @@ def tokens(request: pytest.FixtureRequest, tmp_path: Path) -> TokenSource:
     return CommandTokens(("cat", path), run, refresh_seconds=30)
 
 
-@pytest.mark.parametrize(("user", "text"), [("alice", ALICE), ("bob", BOB)])
+@pytest.mark.parametrize(("user", "text"), [("alice", ALICE), ("bob", BOB)], ids=["alice", "bob"])
 async def test_each_user_has_its_own_token_with_its_end(
     tokens: TokenSource, user: str, text: str
 ) -> None:
