@@ -2,19 +2,21 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+from gateway.denial import Denied, Reason
 from gateway.edges.slurmrestd import Slurmrestd
 from gateway.edges.spool import SpooledBody
-from gateway.edges.upstream_answer import Answer
+from gateway.edges.upstream_answer import Answer, Failure, UpstreamFailed, outcome
 from gateway.edges.upstream_pool import Address, UpstreamPool
 from gateway.model import Admission, AuthorizedCall, Grant, Risk, Secret, UpstreamCredential
-from gateway.stages.forward import Patience
+from gateway.stages.forward import AnswerHead, Patience, read_head
 from tests.fakes import FakeLease, make_call, make_identity, make_request, make_user
-from tests.scripted_upstream import Script, ScriptedUpstream, Seen, answer
+from tests.scripted_upstream import Script, ScriptedUpstream, Seen, Wire, answer
 
 READ = make_call()
 SUBMIT = make_call(
@@ -127,4 +129,79 @@ def checking_once() -> Script:
     return play
 
 
-Played = Callable[[ScriptedUpstream, Client], Awaitable[None]]
+@dataclass
+class Plan:
+    """How slurmrestd behaves, for the fake and for a scripted server alike."""
+
+    status: int = 200
+    pieces: tuple[bytes, ...] = (b"{}",)
+    breaks: bool = False
+    """The connection ends before the last piece."""
+    is_away: bool = False
+    waits: asyncio.Event | None = None
+    """The answer begins when this is set."""
+
+
+def head_of(plan: Plan) -> AnswerHead:
+    return read_head(answer(b"", f"{plan.status} X", length=sum(map(len, plan.pieces))))
+
+
+class FakeUpstream:
+    """slurmrestd by plan, without a socket; fills `gateway.web.visit.Upstream`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.grants: list[Grant] = []
+        self.aborted = 0
+
+    async def send(self, grant: Grant) -> Answer:
+        plan, call = self.plan, grant.admission.call
+        if plan.is_away:
+            raise Denied(Reason.UPSTREAM_UNREACHABLE, members=outcome(call, "not-run"))
+        self.grants.append(grant)
+        if plan.waits is not None:
+            await plan.waits.wait()
+        if plan.status in (401, 511):
+            raise Denied(Reason.CREDENTIAL_REFUSED, members=outcome(call, "not-run"))
+        if len(plan.pieces) == 1 and not plan.breaks:
+            grant.slot.release()
+            return Answer(head_of(plan), plan.pieces[0])
+        found = Answer(head_of(plan), None, _FakeSource(self), 1 << 20)
+        for piece in plan.pieces[: -1 if plan.breaks else None]:
+            found.feed(piece)
+        if plan.breaks:
+            found.fail(UpstreamFailed(Failure.CUT))
+        else:
+            found.finish(0.001)
+            grant.slot.release()
+        return found
+
+
+class _FakeSource:
+    def __init__(self, fake: FakeUpstream) -> None:
+        self._fake = fake
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def abort(self) -> None:
+        self._fake.aborted += 1
+
+
+def playing(plan: Plan) -> Script:
+    """The same plan on a socket."""
+
+    async def play(wire: Wire) -> None:
+        while await wire.request() is not None:
+            if plan.waits is not None:
+                await plan.waits.wait()
+            length = sum(map(len, plan.pieces))
+            await wire.send(answer(b"", f"{plan.status} X", length=length))
+            for piece in plan.pieces[: -1 if plan.breaks else None]:
+                await wire.send(piece)
+                await asyncio.sleep(0.005)
+            if plan.breaks or plan.status >= 400:
+                return
+
+    return play

@@ -122,8 +122,7 @@ class Slurmrestd:
         except BaseException:
             answer.close()
             raise
-        if not answer.is_arriving:
-            grant.slot.release()
+        answer.when_arrived(grant.slot.release)
 
     async def _find_refusal(self, answer: Answer, grant: Grant) -> None:
         call, status = grant.admission.call, answer.head.status

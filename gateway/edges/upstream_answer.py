@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -66,6 +67,7 @@ class Answer:
         "_pieces",
         "_room",
         "_source",
+        "_then",
         "_waiter",
         "head",
         "seconds",
@@ -85,6 +87,7 @@ class Answer:
         self.seconds = 0.0
         self._source = source
         self._room = room
+        self._then: Callable[[], None] | None = None
         if whole is not None:
             return
         self._most = most
@@ -106,6 +109,18 @@ class Answer:
     def is_arriving(self) -> bool:
         """slurmrestd is still sending, so that the answer holds a connection."""
         return self._source is not None
+
+    @property
+    def waits_for_reader(self) -> bool:
+        """It did not get room for all of it, so that a slow reader holds the connection."""
+        return self.whole is None and self._room is None
+
+    def when_arrived(self, then: Callable[[], None]) -> None:
+        """Call `then` when slurmrestd has sent all of it, which may be now."""
+        if self._source is None:
+            then()
+        else:
+            self._then = then
 
     async def read(self) -> bytes:
         """The next piece, b"" at the end. Raises UpstreamFailed where the rest will never come."""
@@ -161,6 +176,8 @@ class Answer:
         self.seconds = seconds
         self._source = None
         self._wake()
+        if self._then is not None:
+            self._then()
 
     def fail(self, error: UpstreamFailed) -> None:
         """Called by the connection when the rest will never come."""

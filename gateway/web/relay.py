@@ -55,6 +55,8 @@ async def take_body(
         return await spooling.finish()
     except TimeoutError as error:
         raise Denied(Reason.BODY_TIMEOUT, f"after {spooling.length} bytes") from error
+    except OSError as error:
+        raise Denied(Reason.INTERNAL_ERROR, f"spool: {error.strerror}") from error
     finally:
         spooling.discard()
 

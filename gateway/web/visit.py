@@ -20,10 +20,6 @@ from gateway.web.relay import BodyDeadlines, ReadingRate, Spool, take_body
 _MOST_PARSED_BYTES = 1_048_576
 _MOST_UNREAD_BYTES = 65_536
 _NOBODY_LISTENS = 499
-_HELD_WINDOW_SECONDS = 10.0
-"""How long a reader that holds a connection to slurmrestd may be slower than the minimum."""
-_BUFFERED_WINDOW_SECONDS = 60.0
-"""The same where only memory is held."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +58,10 @@ class Serving:
     body_limit: Callable[[AuthorizedCall], int]
     body_deadlines: BodyDeadlines
     minimum_bytes_per_second: int
+    held_window_seconds: float = 10.0
+    """How long a reader that holds a connection to slurmrestd may be slower than the minimum."""
+    buffered_window_seconds: float = 60.0
+    """The same where only memory is held."""
 
 
 class AnswerAborted(Exception):
@@ -216,9 +216,10 @@ class Visit:
         }
 
     def _rate(self, answer: Answer) -> ReadingRate:
-        held = answer.is_arriving
-        window = _HELD_WINDOW_SECONDS if held else _BUFFERED_WINDOW_SECONDS
-        return ReadingRate(self._serving.minimum_bytes_per_second, window)
+        serving = self._serving
+        held = answer.waits_for_reader
+        window = serving.held_window_seconds if held else serving.buffered_window_seconds
+        return ReadingRate(serving.minimum_bytes_per_second, window)
 
     async def _push(self, piece: bytes, rate: ReadingRate) -> None:
         """Hand one piece on; `send` waits for a client that reads slowly."""

@@ -1,0 +1,111 @@
+"""A request as an ASGI server hands it over -> what the application does with it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.web.disconnect import Message, Scope
+
+TOKEN = "canary.caller.token"
+
+
+class AsgiClient:
+    """One exchange. `offers` names the extensions of the gateway's own protocol that it has."""
+
+    def __init__(
+        self,
+        method: str = "GET",
+        target: str = "/slurm/v0.0.38/jobs",
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        body: Sequence[bytes] = (),
+        offers: Sequence[str] = ("disconnect",),
+    ) -> None:
+        self.messages: list[Message] = []
+        self.received = 0
+        self.is_gone = False
+        self.aborted = 0
+        self.hold: asyncio.Event | None = None
+        """Sending waits for this, as it does for a client that does not read."""
+        self._body = list(body)
+        self._gone = asyncio.Event()
+        self.callbacks: list[Callable[[], None]] = []
+        self.scope = self._make_scope(method, target, headers, offers)
+
+    def _make_scope(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        offers: Sequence[str],
+    ) -> Scope:
+        fields = [("host", "localhost"), ("authorization", f"Bearer {TOKEN}"), *headers]
+        if self._body and "content-length" not in dict(headers):
+            fields.append(("content-length", str(sum(map(len, self._body)))))
+        path, _, query = target.partition("?")
+        extensions: dict[str, Any] = {}
+        if "disconnect" in offers:
+            extensions["gateway.disconnect"] = self._watch
+        if "abort" in offers:
+            extensions["gateway.abort"] = self._abort
+        return {
+            "type": "http",
+            "method": method,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in fields],
+            "client": ("192.0.2.7", 40000),
+            "extensions": extensions,
+        }
+
+    def _watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback) if callback in self.callbacks else None
+
+    def _abort(self) -> None:
+        self.aborted += 1
+
+    def hang_up(self) -> None:
+        self.is_gone = True
+        self._gone.set()
+        if self.hold is not None:
+            self.hold.set()
+        for callback in list(self.callbacks):
+            callback()
+
+    async def receive(self) -> Message:
+        self.received += 1
+        if self._body:
+            piece = self._body.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(self._body)}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """As uvicorn: silent after the client has gone, and waiting while it does not read."""
+        if self.hold is not None and message["type"] == "http.response.body":
+            await self.hold.wait()
+        if not self.is_gone:
+            self.messages.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.messages[0]["status"]) if self.messages else 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        pairs = self.messages[0]["headers"]
+        assert len({name for name, _ in pairs}) == len(pairs), "a repeated header field"
+        return {name.decode(): value.decode() for name, value in pairs}
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.messages[1:])
+
+    @property
+    def is_complete(self) -> bool:
+        return (
+            bool(self.messages)
+            and not self.messages[-1].get("more_body", False)
+            and (self.messages[-1]["type"] == "http.response.body")
+        )
