@@ -113,7 +113,11 @@ def _mariadbd(layout: Layout, ports: Mapping[str, int]) -> Daemon:
 
 def _slurm_daemon(layout: Layout, name: str, user: str, ports: Mapping[str, int]) -> Daemon:
     port = ports[name]
-    return Daemon(layout, name, (f"/usr/sbin/{name}", "-D"), user, lambda: answers_on_port(port))
+    # -i: one that was killed before it first saved its state would otherwise never start again.
+    more = ("-i",) if name == "slurmctld" else ()
+    return Daemon(
+        layout, name, (f"/usr/sbin/{name}", "-D", *more), user, lambda: answers_on_port(port)
+    )
 
 
 def _slurmrestd(layout: Layout, ports: Mapping[str, int]) -> Daemon:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import mounts, places
-from lab.machine import codename, is_debian
+from lab.machine import MachineLacksError, codename, is_debian, missing_for_chroots
 from lab.processes import CLEAN_ENVIRONMENT
 from lab.releases import Release
 
@@ -66,25 +66,35 @@ class Layout:
 
 
 def layout_of(release: Release, checkout: Path = places.CHECKOUT) -> Layout:
-    """Where this release lives on this machine; makes nothing but the folder."""
+    """Where this release lives on this machine, made or not."""
     folder = places.state_root(checkout) / release.suite
     if not (is_debian() and codename() == release.suite):
         return Layout(release, folder, folder / "root", INSIDE_CHROOT)
-    folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state"
-    state.mkdir(mode=0o755, exist_ok=True)
     short = places.runtime_root(checkout) / release.suite
     return Layout(release, folder, HOST, state.resolve() if places.is_reachable(state) else short)
 
 
 def attach_state(layout: Layout) -> None:
-    """Where the state cannot be used by its own path, mount it at a short one that every daemon may follow."""
+    """Make the state folder; where its own path will not do, mount it at a short one that all may follow."""
+    if not layout.on_host:
+        return
     state = layout.folder / "state"
-    if not layout.on_host or layout.inside == state.resolve():
+    state.mkdir(mode=0o755, exist_ok=True)
+    if layout.inside == state.resolve():
         return
     layout.inside.mkdir(parents=True, exist_ok=True)
     if not mounts.is_mounted(layout.inside):
+        _require_right_to_mount(state)
         mounts.mount("--bind", str(state), str(layout.inside))
+
+
+def _require_right_to_mount(state: Path) -> None:
+    if missing_for_chroots():
+        raise MachineLacksError(
+            f"Slurm's daemons cannot use {state}: it is too long, or below a folder that somebody else owns or may"
+            " not enter, and the right to mount it elsewhere is missing; move the checkout to /srv/slurm-gateway"
+        )
 
 
 def detach_state(layout: Layout) -> None:

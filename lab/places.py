@@ -41,7 +41,8 @@ def is_reachable(folder: Path) -> bool:
     slurmd runs job scripts as the job's user, who has to get to them.
     """
     real = folder.resolve()
-    return len(str(real)) <= LONGEST_STATE_PATH and all(map(_walkable, (real, *real.parents)))
+    made = [path for path in (real, *real.parents) if path.exists()]
+    return len(str(real)) <= LONGEST_STATE_PATH and all(map(_walkable, made))
 
 
 @contextmanager

@@ -28,9 +28,11 @@ def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def executable_of(pid: int) -> str:
-    """The path of what a process runs; empty for none and for a zombie."""
+    """The path of what a process runs, or the name alone of somebody else's; empty for none and for a zombie."""
     try:
         return str(Path(f"/proc/{pid}/exe").readlink())
+    except PermissionError:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
 
