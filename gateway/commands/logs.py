@@ -1,5 +1,6 @@
 """Log records -> single lines on standard error, with control characters escaped."""
 
+import asyncio
 import logging
 import re
 import sys
@@ -27,6 +28,11 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
+def tells_news(record: logging.LogRecord) -> bool:
+    """Whether this is not merely uvicorn's traceback of a request that was cut off on purpose."""
+    return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
+
+
 def configure_logging(level: int = logging.INFO) -> None:
     """Everything that is logged goes to standard error through one handler."""
     handler = logging.StreamHandler(sys.stderr)
@@ -35,3 +41,4 @@ def configure_logging(level: int = logging.INFO) -> None:
     for name in ("httpx2", "httpcore2", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(tells_news)

@@ -42,7 +42,14 @@ class Exchange(RequestResponseCycle):
         return message
 
     async def send_500_response(self) -> None:
-        """A problem document in the place of uvicorn's line of text."""
+        """A problem document in the place of uvicorn's line of text.
+
+        A request that the server itself cuts off, because it stops, has been recorded as such.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self.transport.close()
+            return
         denied = Denied(Reason.INTERNAL_ERROR, "unhandled exception")
         path = self.scope["raw_path"].decode("ascii")
         status, headers, body = self.report(denied, self.scope["method"], path)
