@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from benchmarks.identity import CALLERS
 from benchmarks.measure import (
     Effort,
     Measure,
@@ -51,12 +52,12 @@ class Cell:
     maximum_rounds: int = 1_000
 
 
-def by_load(connections: int) -> Measurement:
-    """Return the measure of requests a second at so many connections."""
+def by_load(connections: int, callers: int = 1) -> Measurement:
+    """Return the measure of requests a second at so many connections of so many callers."""
 
     def measured(subject: Subject, direct: Subject, effort: Effort) -> Measure:
         del direct
-        return measure_load(subject, effort, connections)
+        return measure_load(subject, effort, connections, callers)
 
     return measured
 
@@ -88,6 +89,7 @@ SLURM = Group(Upstream.SLURM)
 
 CELLS = (
     Cell("stub-64", "64 connections, 300-byte answers", STUB, 64, by_load(64)),
+    Cell("stub-64-callers", "64 connections of 8 callers", STUB, 64, by_load(64, CALLERS)),
     Cell("stub-16", "16 connections, 300-byte answers", STUB, 16, by_load(16)),
     Cell("stub-1", "1 connection, 300-byte answers", STUB, 1, by_load(1)),
     Cell("stub-200mb", "200 MB answer", STUB, 1, by_download(None)),

@@ -6,16 +6,17 @@ the configuration that the gateway variant of the benchmarks runs with.
 
 import asyncio
 import shutil
-import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import uvloop
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
 from benchmarks.identity import Provider, make_provider
 from benchmarks.lineup import ordinary_user
@@ -23,13 +24,13 @@ from benchmarks.processes import free_port
 from benchmarks.scene import Scene
 from benchmarks.stub import SMALL_TARGET, stub
 from benchmarks.variants.gateway import write_configuration
-from gateway.app import Generation, Workshop, build, try_out
+from gateway.app import Generation
+from gateway.app_running import Application
 from gateway.config.load import load
 from gateway.edges.upstream_answer import Answer
 from gateway.model import AuditRecord, Grant, InboundRequest
 from gateway.stages.forward import RequestHead, read_head
 from gateway.web.disconnect import Message, Scope
-from gateway.web.proxy import Proxy
 
 REPEATS = 7
 HASH_KEY = b"\x00" * 32  # the microbenchmark's own; the server's lies in its state directory
@@ -81,6 +82,22 @@ class Request:
         }
 
 
+class Wire(asyncio.Transport):
+    """A client's connection that takes every byte and has none to give."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Drop them."""
+
+    def is_closing(self) -> bool:
+        """Stay open."""
+        return False
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """Tell the addresses that the server asks for."""
+        addresses = {"peername": ("127.0.0.1", 50_000), "sockname": ("127.0.0.1", 8443)}
+        return addresses.get(name, default)
+
+
 class InstantUpstream:
     """A slurmrestd that has always answered already."""
 
@@ -96,7 +113,7 @@ class InstantUpstream:
 @click.command()
 @click.option("--times", type=click.IntRange(min=100), default=20_000, show_default=True)
 def main(*, times: int) -> None:
-    """Print the median microseconds of each stage, and of all of them together."""
+    """Print the microseconds of CPU time of each stage, and of all of them together."""
     with _built() as (path, provider, user):
         for name, microseconds in uvloop.run(_measure(path, provider, user, times)):
             click.echo(f"{microseconds:8.2f} us  {name}")
@@ -117,33 +134,40 @@ def _built() -> Iterator[tuple[Path, Provider, str]]:
 async def _measure(
     path: Path, provider: Provider, user: str, times: int
 ) -> list[tuple[str, float]]:
-    generation = build(load(path, {}), Workshop({}, HASH_KEY))
-    generation.shelf.start()
+    application = Application({}, HASH_KEY)
+    generation = await application.prepare(load(path, {}))
+    generation.serving = replace(generation.serving, upstream=InstantUpstream())
+    application.adopt(generation)
     try:
-        await try_out(generation)
-        steps = await _steps(generation, provider, user, times)
+        shown = Request(generation, provider.token(user))
+        steps = await _steps(shown, _fresh_tokens(generation, provider, user), times)
+        steps += [
+            Timed("the application, instant slurmrestd", _application(application, shown), times),
+            Timed(
+                "bytes in, bytes out: protocol and application, no sockets",
+                _server(application, shown),
+                times,
+            ),
+        ]
         return [(timed.name, await _time(timed)) for timed in steps]
     finally:
-        await generation.shelf.close_except(None)
+        await application.stop()
 
 
 async def _time(timed: Timed) -> float:
-    """Return the median over the repeats of the mean microseconds of one call."""
+    """Return the mean CPU microseconds of one call, of the repeat that was disturbed least."""
     means: list[float] = []
     for _ in range(REPEATS):
-        step, started = timed.step, time.perf_counter()
+        step, started = timed.step, time.thread_time()
         for _ in range(timed.times):
             await step()
-        means.append((time.perf_counter() - started) / timed.times * 1e6)
-    return statistics.median(means)
+        means.append((time.thread_time() - started) / timed.times * 1e6)
+    return min(means)
 
 
-async def _steps(
-    generation: Generation, provider: Provider, user: str, times: int
-) -> Sequence[Timed]:
+async def _steps(shown: Request, fresh: Step, times: int) -> list[Timed]:
     """Return the stages in their order, each on what the one before has made."""
-    pipeline = generation.serving.pipeline
-    shown = Request(generation, provider.token(user))
+    pipeline = shown.generation.serving.pipeline
     record = AuditRecord("0" * 32, time.time(), "GET")
     inbound = shown.receive()
     admission = await pipeline.admit(inbound, record)
@@ -152,7 +176,6 @@ async def _steps(
     admission.lease.release()
     request, identity, cluster_user, call, _ = admission
     write_head = RequestHead("127.0.0.1:6820")
-    fresh = _fresh_tokens(generation, provider, user)
 
     async def limit() -> None:
         (await pipeline.limit(identity, call)).release()
@@ -188,7 +211,6 @@ async def _steps(
         Timed("answer head from slurmrestd", _sync(lambda: read_head(ANSWER_HEAD)), times),
         Timed("audit line, written to the file", lambda: pipeline.audit.close(record), times),
         Timed("receive + admit + settle + audit", admit_and_settle, times),
-        Timed("the whole ASGI application, instant slurmrestd", _application(shown), times),
     ]
 
 
@@ -196,24 +218,39 @@ def _fresh_tokens(generation: Generation, provider: Provider, user: str) -> Step
     """Return a step that authenticates a token which nobody has seen: each call another one."""
     count = REPEATS * 100
     requests = iter(
-        [Request(generation, provider.token(user, f"t-{n}")).receive() for n in range(count)]
+        [Request(generation, provider.token(user, n + 1)).receive() for n in range(count)]
     )
     return lambda: generation.serving.pipeline.authenticate(next(requests))
 
 
-def _application(request: Request) -> Step:
-    serving = request.generation.serving
-    instant = type(serving)(
-        serving.receive,
-        serving.pipeline,
-        InstantUpstream(),
-        serving.spool,
-        serving.body_limit,
-        serving.body_deadlines,
-        serving.minimum_bytes_per_second,
+def _application(application: Application, request: Request) -> Step:
+    return lambda: application(request.scope(), _receive, _send)
+
+
+def _server(application: Application, request: Request) -> Step:
+    """Return a step that hands a request's bytes to the server's protocol and waits for its answer."""
+    config = Config(
+        application,
+        interface="asgi3",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
     )
-    proxy = Proxy(lambda: instant)
-    return lambda: proxy(request.scope(), _receive, _send)
+    config.load()
+    protocol = application.protocol()(config, ServerState(), {}, asyncio.get_running_loop())
+    protocol.connection_made(Wire())
+    fields = [b"%b: %b\r\n" % field for field in request.headers]
+    data = b"".join([b"GET ", request.target, b" HTTP/1.1\r\n", *fields, b"\r\n"])
+
+    async def step() -> None:
+        protocol.data_received(data)
+        while not protocol.cycle.response_complete:  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0)
+
+    return step
 
 
 def _head(write_head: RequestHead, grant: Grant) -> bytes:

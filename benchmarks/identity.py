@@ -27,6 +27,7 @@ ISSUER = "https://idp.bench.example"
 AUDIENCE = "https://slurm.bench.example"
 KEY_ID = "bench-1"
 LIFETIME_SECONDS = 7200
+CALLERS = 8
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,16 @@ class Provider:
     private_key_file: Path
     signing_key: RSAKey
 
-    def token(self, user: str, jti: str = "t-0") -> str:
-        """Return an access token (RS256) for this Slurm user."""
+    def token(self, user: str, caller: int = 0) -> str:
+        """Return an access token (RS256) of one of many callers who are this Slurm user."""
         now = int(time.time())
         claims = {
             "iss": ISSUER,
-            "sub": "u-1",
+            "sub": f"u-{caller}",
             "aud": AUDIENCE,
             "iat": now,
             "exp": now + LIFETIME_SECONDS,
             "client_id": "bench",
-            "jti": jti,
             "preferred_username": user,
         }
         return jwt.encode(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.cells import Group, Upstream
-from benchmarks.identity import Provider
+from benchmarks.identity import CALLERS, Provider
 from benchmarks.measure import HTTP_OK, Subject
 from benchmarks.processes import free_port, running
 from benchmarks.scene import Backend, Endpoint, Scene, Variant
@@ -88,8 +88,11 @@ def _subject(
     if launch is None:
         yield replace(direct, name=variant.name)
         return
-    headers = {"Authorization": f"Bearer {provider.token(direct.backend.slurm_user)}"}
-    endpoint = Endpoint(scene.port, group.tls, headers)
+    callers = [
+        {"Authorization": f"Bearer {provider.token(direct.backend.slurm_user, number)}"}
+        for number in range(CALLERS)
+    ]
+    endpoint = Endpoint(scene.port, group.tls, callers[0], callers[1:])
     log = own / "output.log"
     with running(launch.command, scene.port, log, launch.environment) as tree:
         yield Subject(variant.name, endpoint, direct.backend, provider.certificate_file, tree)

@@ -1,6 +1,7 @@
 """(endpoint, connections, seconds) -> requests a second, latencies and errors, by wrk."""
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +29,15 @@ class Load:
     errors: int
 
 
-def run_load(endpoint: Endpoint, target: str, connections: int, seconds: float) -> Load:
+def run_load(
+    endpoint: Endpoint, target: str, connections: int, seconds: float, callers: int = 1
+) -> Load:
     """Ask for the target over kept connections from one thread; wrk counts whole seconds."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
     command += ["--timeout", "10s", "-s", str(SCRIPT)]
-    for name, value in endpoint.headers.items():
-        command += ["-H", f"{name}: {value}"]
     done = subprocess.run(
         [*command, endpoint.url + target],
+        env={**os.environ, "BENCH_HEADERS": _header_blocks(endpoint, callers)},
         capture_output=True,
         text=True,
         check=False,
@@ -46,6 +48,14 @@ def run_load(endpoint: Endpoint, target: str, connections: int, seconds: float) 
         message = f"wrk failed on {endpoint.url}{target}: {done.stdout}{done.stderr}"
         raise LoadError(message)
     return _parse(json.loads(lines[-1].removeprefix(MARK)))
+
+
+def _header_blocks(endpoint: Endpoint, callers: int) -> str:
+    """Return the header fields of so many callers as wrk.lua reads them."""
+    blocks = [endpoint.headers, *endpoint.other_callers][:callers]
+    return "\n\n".join(
+        "\n".join(f"{name}: {value}" for name, value in block.items()) for block in blocks
+    )
 
 
 def _parse(figures: dict[str, float]) -> Load:

@@ -79,10 +79,12 @@ def costing(tree: ProcessTree | None) -> Iterator[Cost]:
     cost.memory_growth_mb = max(0.0, tree.peak_mb() - memory)
 
 
-def measure_load(subject: Subject, effort: Effort, connections: int) -> Measure:
+def measure_load(subject: Subject, effort: Effort, connections: int, callers: int = 1) -> Measure:
     """Ask for the small answer as fast as the connections allow."""
     with costing(subject.tree) as cost:
-        load = run_load(subject.endpoint, subject.backend.small_target, connections, effort.seconds)
+        load = run_load(
+            subject.endpoint, subject.backend.small_target, connections, effort.seconds, callers
+        )
     return Measure(
         requests_per_second=load.requests_per_second,
         p50_ms=load.p50_ms,

@@ -63,11 +63,12 @@ class Variant(Protocol):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the load goes, with the headers that this variant's caller sends."""
+    """Where the load goes, with the headers that this variant's callers send."""
 
     port: int
     tls: bool
     headers: Mapping[str, str] = field(repr=False)
+    other_callers: Sequence[Mapping[str, str]] = field(default=(), repr=False)
 
     @property
     def url(self) -> str:
