@@ -70,11 +70,13 @@ class Identity:
     acr: str = ""
     auth_time: float | None = None
     claims: Mapping[str, object] = field(default_factory=dict, repr=False)
+    key: tuple[str, str] = field(init=False, repr=False)
+    """What limits and fair shares count by: the subject, or the client of a machine token."""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What limits and fair shares count by: the subject, or the client of a machine token."""
-        return self.issuer, self.subject or f"client:{self.client_id}"
+    def __post_init__(self) -> None:
+        """Written once, because an Identity is remembered for as long as its token."""
+        counted = self.subject or f"client:{self.client_id}"
+        object.__setattr__(self, "key", (self.issuer, counted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class ClusterUser:
 
 class Risk(StrEnum):
     """What an operation may do to the cluster or reveal of it."""
+
+    __hash__ = str.__hash__  # the enum's own is Python code, and every stage looks a class up
 
     READ = "READ"
     READ_HEAVY = "READ-HEAVY"
@@ -118,11 +122,13 @@ class Operation:
     changes_state: bool
     takes_body: bool
     summary: str = ""
+    name: str = field(init=False)
+    """As the configuration writes it: "POST /slurm/*/job/submit"."""
 
-    @property
-    def name(self) -> str:
-        """As the configuration writes it: "POST /slurm/*/job/submit"."""
-        return f"{self.method} {self.template.replace('{version}', '*')}"
+    def __post_init__(self) -> None:
+        """Written once, because every request's record holds it."""
+        name = f"{self.method} {self.template.replace('{version}', '*')}"
+        object.__setattr__(self, "name", name)
 
 
 class AuthorizedCall(NamedTuple):

@@ -73,7 +73,7 @@ class Limit:
         if running >= self._concurrent:
             raise self._too_many(running)
         rate = self._rates[charged_class(call)]
-        refusal = await self._store.hit(rate, f"{rate.name}\x1f{key[0]}\x1f{key[1]}")
+        refusal = await self._store.hit(rate, "\x1f".join((rate.name, *key)))
         if refusal is not None:
             raise too_fast(rate, refusal)
         # no await since the store answered: the count is read and written in one step
@@ -92,12 +92,12 @@ class Limit:
 
 def charged_class(call: AuthorizedCall) -> Risk:
     """The class whose rate pays: slurmdb reads and the node list cost Slurm as much as a heavy read."""
+    risk = call.risk
+    if risk is not Risk.READ:
+        return risk
     template = call.operation.template
-    if call.risk is Risk.READ and (
-        template.startswith("/slurmdb/") or template in _HEAVY_TEMPLATES
-    ):
-        return Risk.READ_HEAVY
-    return call.risk
+    is_heavy = template.startswith("/slurmdb/") or template in _HEAVY_TEMPLATES
+    return Risk.READ_HEAVY if is_heavy else risk
 
 
 def too_fast(rate: Rate, refusal: Refusal, reason: Reason = Reason.RATE_EXCEEDED) -> Denied:
