@@ -25,6 +25,9 @@ class AsgiClient:
         self.received = 0
         self.is_gone = False
         self.aborted = 0
+        self.responded = 0
+        self.is_busy = False
+        """The transport still holds bytes, so that an answer has to wait."""
         self.hold: asyncio.Event | None = None
         """Sending waits for this, as it does for a client that does not read."""
         self._body = list(body)
@@ -46,6 +49,8 @@ class AsgiClient:
         extensions: dict[str, Any] = {}
         if "disconnect" in offers:
             extensions["gateway.disconnect"] = self._watch
+        if "respond" in offers:
+            extensions["gateway.respond"] = self._respond
         if "abort" in offers:
             extensions["gateway.abort"] = self._abort
         return {
@@ -61,6 +66,18 @@ class AsgiClient:
     def _watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         self.callbacks.append(callback)
         return lambda: self.callbacks.remove(callback) if callback in self.callbacks else None
+
+    def _respond(self, status: int, lines: bytes, body: bytes) -> bool:
+        if self.is_busy:
+            return False
+        pairs = [line.split(b": ", 1) for line in lines.split(b"\r\n")[:-1]]
+        headers = [(name, value) for name, value in pairs]
+        self.messages += [
+            {"type": "http.response.start", "status": status, "headers": headers},
+            {"type": "http.response.body", "body": body},
+        ]
+        self.responded += 1
+        return True
 
     def _abort(self) -> None:
         self.aborted += 1

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict, deque
 from math import ceil
+from typing import NamedTuple
 
 from gateway.denial import Denied, Reason
 from gateway.model import Identity
@@ -30,10 +31,18 @@ class Slot:
             self._slots.give_back(self._key)
 
 
+class _Turn(NamedTuple):
+    """One request that waits, until `deadline` on the event loop's clock."""
+
+    slot: "asyncio.Future[Slot]"
+    deadline: float
+
+
 class FairSlots:
     """`total` slots. Waiting identities take turns, so that one with many requests delays only itself.
 
-    While a slot is free, nobody waits but identities that hold their whole share.
+    While a slot is free, nobody waits but identities that hold their whole share. One timer serves
+    the whole queue, because under load most requests wait for a moment.
     """
 
     def __init__(self, total: int, queue: int, queue_seconds: float) -> None:
@@ -41,8 +50,10 @@ class FairSlots:
         self._share = max(1, total // _SHARE)
         self._queue = queue
         self._queue_seconds = queue_seconds
+        self._tick_seconds = min(1.0, queue_seconds / 8)
         self._held: dict[_Key, int] = {}
-        self._waiting: OrderedDict[_Key, deque[asyncio.Future[Slot]]] = OrderedDict()
+        self._waiting: OrderedDict[_Key, deque[_Turn]] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
         self.queued = 0
 
     async def acquire(self, identity: Identity) -> Slot:
@@ -58,29 +69,47 @@ class FairSlots:
         return await self._wait(key)
 
     async def _wait(self, key: _Key) -> Slot:
-        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(key, deque()).append(turn)
+        loop = asyncio.get_running_loop()
+        turn = _Turn(loop.create_future(), loop.time() + self._queue_seconds)
+        line = self._waiting.get(key)
+        if line is None:
+            line = self._waiting[key] = deque()
+        line.append(turn)
         self.queued += 1
+        if self._timer is None:
+            self._timer = loop.call_later(self._tick_seconds, self._tick)
         try:
-            async with asyncio.timeout(self._queue_seconds):
-                return await turn
-        except BaseException as error:
+            return await turn.slot
+        except asyncio.CancelledError:
             self._leave(key, turn)
-            if isinstance(error, TimeoutError):
-                raise self._busy(f"waited for {self._queue_seconds:g} s") from error
             raise
 
-    def _leave(self, key: _Key, turn: "asyncio.Future[Slot]") -> None:
+    def _leave(self, key: _Key, turn: _Turn) -> None:
         """Out of the queue; a slot that came at the same moment goes on to the next."""
-        if turn.done() and not turn.cancelled():
-            turn.result().release()
+        if turn.slot.done() and not turn.slot.cancelled() and turn.slot.exception() is None:
+            turn.slot.result().release()
             return
         line = self._waiting.get(key)
         if line is not None and turn in line:
             line.remove(turn)
-            self.queued -= 1
-            if not line:
-                del self._waiting[key]
+            self._left(key, line)
+
+    def _left(self, key: _Key, line: deque[_Turn]) -> None:
+        self.queued -= 1
+        if not line:
+            del self._waiting[key]
+
+    def _tick(self) -> None:
+        """Refuse who has waited too long; in each line those are the first."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for key, line in list(self._waiting.items()):
+            while line and line[0].deadline <= now:
+                turn = line.popleft()
+                self._left(key, line)
+                if not turn.slot.done():
+                    turn.slot.set_exception(self._busy(f"waited for {self._queue_seconds:g} s"))
+        self._timer = loop.call_later(self._tick_seconds, self._tick) if self._waiting else None
 
     def give_back(self, key: _Key) -> None:
         """Called by a Slot, once."""
@@ -101,16 +130,14 @@ class FairSlots:
                 return
             line = self._waiting[key]
             turn = line.popleft()
-            self.queued -= 1
             if line:
                 self._waiting.move_to_end(key)
-            else:
-                del self._waiting[key]
-            if turn.cancelled():
+            self._left(key, line)
+            if turn.slot.done():
                 continue
             self._free -= 1
             self._held[key] = self._held.get(key, 0) + 1
-            turn.set_result(Slot(self, key))
+            turn.slot.set_result(Slot(self, key))
 
     def _busy(self, note: str) -> Denied:
         after = max(1, min(5, ceil(self._queue_seconds)))

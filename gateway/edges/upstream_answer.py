@@ -17,6 +17,7 @@ _SMALL_BUFFER_BYTES = 1_048_576
 class Failure(Enum):
     """How a connection to slurmrestd ends without a whole answer."""
 
+    UNUSED = "the connection ended before the request was sent"
     LOST = "the connection broke before any byte of an answer"
     CUT = "the connection broke inside the answer"
     INVALID = "the answer could not be read"
@@ -25,6 +26,7 @@ class Failure(Enum):
 
 
 _REASONS = {
+    Failure.UNUSED: Reason.UPSTREAM_UNREACHABLE,
     Failure.LOST: Reason.UPSTREAM_UNREACHABLE,
     Failure.CUT: Reason.UPSTREAM_INVALID,
     Failure.INVALID: Reason.UPSTREAM_INVALID,
@@ -221,8 +223,9 @@ def outcome(call: AuthorizedCall, word: str) -> dict[str, object]:
 
 def denied(failure: UpstreamFailed, call: AuthorizedCall) -> Denied:
     """502 or 504; a write that was sent may have run."""
+    known = "not-run" if failure.failure is Failure.UNUSED else "unknown"
     return Denied(
         _REASONS[failure.failure],
         f"{failure.failure.value}: {failure}",
-        members=outcome(call, "unknown"),
+        members=outcome(call, known),
     )

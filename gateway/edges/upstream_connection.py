@@ -80,6 +80,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def exchange(self, head: bytes, body: Body | None, first_byte_seconds: float) -> Answer:
         """Send one request and wait for the head of its answer. A cancelled wait closes the connection."""
+        if self._closing:
+            raise UpstreamFailed(Failure.UNUSED)
         self.uses += 1
         waiter: asyncio.Future[Answer] = self._loop.create_future()
         self._waiter = waiter

@@ -53,6 +53,8 @@ class AnswerHead(NamedTuple):
     length: int
     keep_alive: bool
     headers: tuple[tuple[bytes, bytes], ...]
+    lines: bytes
+    """The same headers as they stand in an answer."""
 
     @property
     def is_final(self) -> bool:
@@ -151,7 +153,9 @@ def read_head(head: bytes) -> AnswerHead:
     has_body = status >= _FIRST_FINAL_STATUS and status not in _WITHOUT_BODY
     length = _length(fields) if has_body else 0
     keep_alive = line.startswith(b"HTTP/1.1") and not _closes(fields)
-    return AnswerHead(status, length, keep_alive, _client_headers(fields, length, has_body))
+    headers = _client_headers(fields, length, has_body)
+    written = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    return AnswerHead(status, length, keep_alive, headers, written)
 
 
 def _split(lines: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
@@ -47,6 +47,15 @@ class Upstream(Protocol):
     async def send(self, grant: Grant) -> Answer: ...
 
 
+class Respond(Protocol):
+    """What the gateway's own HTTP protocol offers as `gateway.respond`: a whole answer in one write.
+
+    `lines` are complete header lines. False means that it has to go by `send`.
+    """
+
+    def __call__(self, status: int, lines: bytes, body: bytes, /) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What one configuration serves requests with."""
@@ -72,7 +81,7 @@ class Visit:
     """Everything one request holds, so that all of it is given back."""
 
     __slots__ = (
-        "_admission", "_answer", "_body", "_closed", "_grant", "_has_begun", "_receive",
+        "_admission", "_answer", "_body", "_closed", "_extensions", "_grant", "_has_begun", "_receive",
         "_record", "_scope", "_send", "_serving", "_started", "_watch",
     )  # fmt: skip
 
@@ -89,6 +98,7 @@ class Visit:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._extensions: Mapping[str, Any] = scope.get("extensions") or {}
         self._started = asyncio.get_running_loop().time()
         self._admission: Admission | None = None
         self._body: Body | None = None
@@ -183,8 +193,10 @@ class Visit:
         record.bytes_out, record.complete = len(whole), True
         await self._close()
         self._has_begun = True
-        await self._send(self._start(answer))
-        await self._send({"type": "http.response.body", "body": whole})
+        respond: Respond | None = self._extensions.get("gateway.respond")
+        if respond is None or not respond(answer.head.status, self._lines(answer), whole):
+            await self._send(self._start(answer))
+            await self._send({"type": "http.response.body", "body": whole})
 
     async def _deliver_pieces(self, answer: Answer) -> None:
         record, watch = self._record, self._watch
@@ -205,6 +217,9 @@ class Visit:
         record.complete = True
         await self._close()
         await self._send({"type": "http.response.body", "body": piece})
+
+    def _lines(self, answer: Answer) -> bytes:
+        return b"%bx-request-id: %b\r\n" % (answer.head.lines, self._record.request_id.encode())
 
     def _start(self, answer: Answer) -> dict[str, object]:
         request_id = (b"x-request-id", self._record.request_id.encode())
@@ -272,7 +287,7 @@ class Visit:
         """Close the client's connection in the middle of an answer, so that it is not taken for whole."""
         if refusal.reason is Reason.CLIENT_CLOSED:
             return
-        abort = (self._scope.get("extensions") or {}).get("gateway.abort")
+        abort = self._extensions.get("gateway.abort")
         if abort is not None:
             abort()
         raise AnswerAborted(refusal.reason.code)

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import UpstreamFailed
+from gateway.edges.upstream_connection import UpstreamConnection
 from gateway.model import AuthorizedCall, Risk
 from gateway.stages.forward import Patience
 from tests.fakes import make_call
@@ -224,6 +225,23 @@ async def test_a_write_does_not_begin_on_a_connection_that_has_just_ended() -> N
 
 
 # what a failure is called
+
+
+async def test_a_connection_that_ends_before_it_is_used_has_sent_nothing() -> None:
+    async with upstream(answering(echo)) as (server, client):
+        opened = client.pool.open
+
+        async def open_and_lose(credential: tuple[str, str]) -> UpstreamConnection:
+            connection = await opened(credential)
+            connection.close()
+            return connection
+
+        client.pool.open = open_and_lose  # type: ignore[method-assign]  # a race, made certain
+        with pytest.raises(Denied) as caught:
+            await client.ask(SUBMIT, body=b"{}")
+        assert caught.value.reason is Reason.UPSTREAM_UNREACHABLE
+        assert caught.value.members == {"outcome": "not-run"}
+        assert server.seen == []
 
 
 @pytest.mark.parametrize(("call", "outcome"), [(READ, None), (SUBMIT, "not-run")])

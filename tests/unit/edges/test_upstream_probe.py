@@ -243,6 +243,25 @@ async def test_a_proof_ends_when_no_connection_is_left_to_vouch_for_it() -> None
         assert found(client) is None
 
 
+async def test_a_witness_that_must_go_during_the_probe_leaves_nothing_proved() -> None:
+    gate = asyncio.Event()
+
+    async def play(wire: Wire) -> None:
+        while (seen := await wire.request()) is not None:
+            if seen.token == "not-a-token":
+                await gate.wait()
+            await wire.send(checking_each_request(seen))
+
+    async with upstream(play, connections=2) as (server, client):
+        await client.ask()
+        await settled(lambda: [seen for seen in server.seen if seen.token == "not-a-token"])
+        await client.ask(user="bob")
+        gate.set()
+        await probed(client)
+        assert found(client) is None
+        assert not client.pool.is_shared
+
+
 async def test_a_connection_of_an_older_generation_is_not_kept() -> None:
     """It was under way when another one broke: which slurmrestd it belongs to is not known."""
     gate = asyncio.Event()

@@ -130,9 +130,21 @@ def a_submit(body: bytes = b'{"job":{}}') -> AsgiClient:
     return AsgiClient("POST", SUBMIT_TARGET, headers=JSON, body=[body])
 
 
-async def test_a_read_is_answered_and_recorded() -> None:
+@pytest.mark.parametrize(
+    ("offers", "is_busy", "in_one_write"),
+    [
+        (("disconnect",), False, 0),
+        (("disconnect", "respond"), False, 1),
+        (("disconnect", "respond"), True, 0),
+    ],
+    ids=["by ASGI", "in one write", "in one write, if nothing waited"],
+)
+async def test_a_read_is_answered_and_recorded(
+    offers: tuple[str, ...], is_busy: bool, in_one_write: int
+) -> None:
     world = World(Plan(200, (b'{"jobs":[]}',)))
-    client = AsgiClient()
+    client = AsgiClient(offers=offers)
+    client.is_busy = is_busy
     record = await world.serve(client)
     assert (client.status, client.text, client.is_complete) == (200, b'{"jobs":[]}', True)
     assert client.headers == {
@@ -148,6 +160,7 @@ async def test_a_read_is_answered_and_recorded() -> None:
     assert (record.bytes_in, record.bytes_out, record.complete) == (0, 11, True)
     assert record.client_address == "192.0.2.7"
     assert (world.opened, world.lease.released, world.slot.released) == (1, 1, 2)
+    assert client.responded == in_one_write
 
 
 async def test_a_large_answer_goes_out_in_pieces_with_one_end() -> None:
