@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from uvicorn._types import ASGIReceiveEvent
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from gateway.denial import Denied, Reason
 
@@ -40,6 +40,25 @@ class Exchange(RequestResponseCycle):
         if self.fault is not None:
             raise self.fault
         return message
+
+    def respond(self, status: int, lines: bytes, body: bytes) -> bool:
+        """A whole answer in one write, which costs the half of three messages through `send`.
+
+        `lines` are complete header lines, Content-Length among them. False, and nothing is done,
+        where it has to go by `send`: earlier bytes still wait for the client, or it has gone.
+        """
+        if self.response_started or self.flow.write_paused or self.disconnected:
+            return False
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        first = [b"%b: %b\r\n" % pair for pair in self.default_headers]
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join([STATUS_LINE[status], *first, lines, end, body]))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+        return True
 
     async def send_500_response(self) -> None:
         """A problem document in the place of uvicorn's line of text.

@@ -12,12 +12,13 @@ uvicorn's httptools protocol, hardened where an ASGI application sees a fault to
 A fault inside a body belongs to a request that the application has already: there the application's
 `receive()` raises Denied, so that it is answered and audited where the request is.
 
-The scope's "extensions" hold three things that ASGI lacks:
+The scope's "extensions" hold four things that ASGI lacks:
 
 - "gateway.target": the raw request target, as it was sent.
 - "gateway.disconnect": takes a callback for the moment the client goes away, returns the way to take
   it back. Without it a task per request would have to wait for that.
 - "gateway.abort": ends the connection at once, so that half an answer is not taken for a whole one.
+- "gateway.respond": sends a whole answer in one write; see Exchange.respond.
 """
 
 import asyncio
@@ -254,6 +255,7 @@ class HardenedProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         self._read.report = self._report
+        extensions["gateway.respond"] = self._read.respond
 
     def on_message_complete(self) -> None:
         """The whole request has been read: what follows on this connection is the next one."""

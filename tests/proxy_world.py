@@ -1,0 +1,115 @@
+"""A proxy among fakes: what a test of it sets up and looks at."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway.edges.spool import Spool
+from gateway.model import AuditRecord, AuthorizedCall, Identity, InboundRequest
+from gateway.pipeline import Pipeline
+from gateway.stages.receive import Receive
+from gateway.stages.receive_body import CheckBody
+from gateway.web.proxy import Proxy
+from gateway.web.relay import BodyDeadlines
+from gateway.web.visit import Serving
+from tests.asgi_client import AsgiClient
+from tests.fakes import FakeLease, make_credential, make_identity, make_user
+from tests.upstream_kit import READ, FakeUpstream, Plan
+
+
+class World:
+    """A proxy among fakes; `fails` maps a stage to what it raises."""
+
+    def __init__(
+        self, plan: Plan | None = None, fails: Mapping[str, BaseException] | None = None
+    ) -> None:
+        self.upstream = FakeUpstream(plan or Plan())
+        self.fails = fails or {}
+        self.records: list[AuditRecord] = []
+        self.opened = 0
+        self.leased = 0
+        self.lease, self.slot = FakeLease(), FakeLease()
+        self.closing: asyncio.Event | None = None
+        self.waiting_for_slot: asyncio.Event | None = None
+        self.call: AuthorizedCall = READ
+        self.proxy = Proxy(lambda: self.serving, now=lambda: 1_800_000_000.0)
+        self.serving = self._serving()
+
+    def _serving(self) -> Serving:
+        check_body = CheckBody(1000, {})
+        pipeline = Pipeline(
+            authenticate=self._stage("authenticate", make_identity()),
+            map_user=self._stage("map_user", make_user()),
+            authorize=self._authorize,
+            check_body=check_body,
+            limit=self._stage("limit", self.lease),
+            slots=self,
+            credential=self._stage("credential", make_credential()),
+            audit=self.Audit(self),
+        )
+        receive = Receive()
+        deadlines = BodyDeadlines(0.5, 5)
+        return Serving(
+            receive,
+            pipeline,
+            self.upstream,
+            Spool(100, Path("/tmp")),  # noqa: S108  # no file is made: bodies here are small
+            check_body.limit_for,
+            deadlines,
+            1000,
+        )
+
+    def _stage(self, name: str, answer: Any) -> Any:
+        async def stage(*_: object) -> Any:
+            if name in self.fails:
+                raise self.fails[name]
+            if name == "limit":
+                self.leased += 1
+            return answer
+
+        return stage
+
+    def _authorize(
+        self, request: InboundRequest, identity: Identity, user: object
+    ) -> AuthorizedCall:
+        if "authorize" in self.fails:
+            raise self.fails["authorize"]
+        return self.call
+
+    async def acquire(self, _: object) -> FakeLease:
+        if self.waiting_for_slot is not None:
+            await self.waiting_for_slot.wait()
+        if "slots" in self.fails:
+            raise self.fails["slots"]
+        return self.slot
+
+    class Audit:
+        def __init__(self, world: "World") -> None:
+            self.world = world
+
+        async def open(self, record: AuditRecord) -> None:
+            self.world.opened += 1
+            if "open" in self.world.fails:
+                raise self.world.fails["open"]
+
+        async def close(self, record: AuditRecord) -> None:
+            self.world.records.append(record)
+            if self.world.closing is not None:
+                await self.world.closing.wait()
+            if "close" in self.world.fails:
+                raise self.world.fails["close"]
+
+    async def serve(self, client: AsgiClient) -> AuditRecord:
+        """The request's one record, with everything given back."""
+        await self.proxy(client.scope, client.receive, client.send)
+        return self.only_record()
+
+    def only_record(self) -> AuditRecord:
+        assert len(self.records) == 1
+        return self.records[0]
+
+    def assert_nothing_is_held(self) -> None:
+        assert self.lease.released == self.leased
+        if self.upstream.grants:
+            assert self.slot.released >= 1

@@ -1,0 +1,280 @@
+"""The proxy behind the gateway's own HTTP protocol, in front of a scripted slurmrestd, as bytes on sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.denial import Denied, Reason
+from gateway.web.http_protocol import ProtocolLimits, hardened_protocol
+from gateway.web.listening import bind
+from gateway.web.problems import render
+from gateway.web.server import Listener
+from tests.proxy_world import World
+from tests.scripted_upstream import Script, ScriptedUpstream, Wire, answer, answering
+from tests.upstream_kit import SUBMIT, settled, upstream
+
+ON_BOTH_LOOPS = True
+
+HEAD = "Host: localhost\r\nAuthorization: Bearer a.b.c\r\n"
+GET = f"GET /slurm/v0.0.38/jobs HTTP/1.1\r\n{HEAD}\r\n".encode()
+BIG = b"x" * 30_000_000
+
+
+def post(length: int, extra: str = "") -> bytes:
+    return (
+        f"POST /slurm/v0.0.38/job/submit HTTP/1.1\r\n{HEAD}Content-Type: application/json\r\n"
+        f"Content-Length: {length}\r\n{extra}\r\n"
+    ).encode()
+
+
+class Caller:
+    """A client of raw bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = head[:-4].split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        body = await self.reader.readexactly(int(headers["content-length"]))
+        return int(first.split(" ")[1]), headers, body
+
+    def hang_up(self) -> None:
+        self.writer.transport.abort()
+
+
+class Gateway:
+    """One running gateway among fakes, with a real client of a scripted slurmrestd."""
+
+    def __init__(self, world: World, server: ScriptedUpstream, client: Any, port: int) -> None:
+        self.world, self.server, self.client, self.port = world, server, client, port
+        self.callers: list[Caller] = []
+
+    async def call(self, data: bytes = b"") -> Caller:
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
+        self.callers.append(caller)
+        caller.writer.write(data)
+        return caller
+
+    @property
+    def codes(self) -> list[str]:
+        return [record.code for record in self.world.records]
+
+
+@asynccontextmanager
+async def gateway(script: Script, **options: Any) -> AsyncIterator[Gateway]:
+    async with upstream(script, **options) as (server, client):
+        client.pool.on_kept = lambda _connection, _lease: False
+        world = World()
+        world.serving = replace(world.serving, upstream=client.slurmrestd)
+        protocol = hardened_protocol(ProtocolLimits(), lambda _: None, render)
+        bound = bind("127.0.0.1:0", 0o600)
+        listener = Listener("test", bound, world.proxy, protocol=protocol)
+        await listener.begin()
+        found = Gateway(world, server, client, bound.socket.getsockname()[1])
+        try:
+            yield found
+        finally:
+            for caller in found.callers:
+                caller.hang_up()
+            await listener.stop(1.0)
+
+
+async def test_answers_follow_each_other_on_one_connection() -> None:
+    async with gateway(answering(lambda _: answer(b'{"jobs":[]}'))) as at:
+        caller = await at.call()
+        for turn in range(3):
+            caller.writer.write(GET)
+            status, headers, body = await caller.answer()
+            assert (status, body) == (200, b'{"jobs":[]}')
+            assert headers["x-request-id"] == at.world.records[turn].request_id
+            assert set(headers) - {"date"} == {
+                "content-type",
+                "content-length",
+                "via",
+                "cache-control",
+                "x-content-type-options",
+                "x-request-id",
+            }
+
+
+async def test_pipelined_requests_are_answered_one_by_one_and_recorded_each() -> None:
+    """slurmrestd 20.11 ends at pipelined requests, so they never reach it as such."""
+    most = 0
+
+    async def play(wire: Wire) -> None:
+        nonlocal most
+        while await wire.request() is not None:
+            most = max(most, len(wire.reader._buffer))  # type: ignore[attr-defined]  # no other look
+            await wire.send(answer())
+
+    async with gateway(play) as at:
+        caller = await at.call(GET * 5)
+        for _ in range(5):
+            assert (await caller.answer())[0] == 200
+        assert (len(at.world.records), most) == (5, 0)
+
+
+async def test_a_last_answer_says_so_and_the_connection_ends() -> None:
+    async with gateway(answering(lambda _: answer())) as at:
+        caller = await at.call(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        status, headers, _ = await caller.answer()
+        assert (status, headers["connection"]) == (200, "close")
+        assert await caller.reader.read() == b""
+
+
+async def test_304_has_no_body_and_no_length() -> None:
+    async with gateway(answering(lambda _: b"HTTP/1.1 304 NOT MODIFIED\r\n\r\n")) as at:
+        caller = await at.call(GET)
+        head = await caller.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 304 ")
+        assert b"length" not in head
+        assert b"chunked" not in head
+
+
+async def test_a_large_answer_arrives_byte_for_byte() -> None:
+    async with gateway(answering(lambda _: answer(BIG)), buffer_bytes=1_000_000) as at:
+        caller = await at.call(GET)
+        assert (await caller.answer())[2] == BIG
+        caller.writer.write(GET)
+        assert (await caller.answer())[2] == BIG
+
+
+async def test_an_answer_that_breaks_off_is_seen_to_break_off() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(answer(b"x" * 100_000, length=500_000))
+        wire.writer.close()
+
+    async with gateway(play) as at:
+        caller = await at.call(GET)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await caller.answer()
+        await settled(lambda: at.codes == ["upstream-invalid"])
+        record = at.world.records[0]
+        assert (record.complete, record.status, record.granted) == (False, 200, True)
+
+
+async def waiting(wire: Wire) -> None:
+    await wire.request()
+    await wire.ended()
+
+
+async def test_who_hangs_up_while_waiting_for_a_read_frees_slurmrestd() -> None:
+    async with gateway(waiting) as at:
+        caller = await at.call(GET)
+        await settled(lambda: at.server.seen)
+        caller.hang_up()
+        await settled(lambda: at.codes == ["client-closed"])
+        await settled(lambda: at.server.live == 0)
+        assert at.world.slot.released >= 1
+
+
+async def test_who_hangs_up_inside_an_answer_frees_slurmrestd() -> None:
+    async with gateway(answering(lambda _: answer(BIG)), buffer_bytes=1_000_000) as at:
+        caller = await at.call(GET)
+        await caller.reader.readexactly(100_000)
+        caller.hang_up()
+        await settled(lambda: at.codes == ["client-closed"])
+        await settled(lambda: at.server.live == 0)
+        assert not at.world.records[0].complete
+        assert 0 < at.world.records[0].bytes_out < len(BIG)
+
+
+async def test_who_hangs_up_after_a_submit_leaves_its_job_id_in_the_record() -> None:
+    gate = asyncio.Event()
+
+    async def play(wire: Wire) -> None:
+        await wire.request()
+        await gate.wait()
+        await wire.send(answer(b'{"job_id":42}'))
+        await wire.ended()
+
+    async with gateway(play) as at:
+        at.world.call = SUBMIT
+        caller = await at.call(post(2) + b"{}")
+        await settled(lambda: at.server.seen)
+        caller.hang_up()
+        await asyncio.sleep(0.05)
+        assert at.world.records == []
+        gate.set()
+        await settled(lambda: at.codes == ["client-closed"])
+        assert at.world.records[0].job_ids == ("42",)
+
+
+async def test_a_body_is_asked_for_only_after_the_head_was_admitted() -> None:
+    async with gateway(answering(lambda _: answer())) as at:
+        at.world.call = SUBMIT
+        caller = await at.call(post(2, "Expect: 100-continue\r\n"))
+        assert await caller.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        caller.writer.write(b"{}")
+        assert (await caller.answer())[0] == 200
+        assert at.server.seen[0].body == b"{}"
+
+
+async def test_a_body_that_was_not_asked_for_is_not_taken_for_a_request() -> None:
+    async with gateway(answering(lambda _: answer())) as at:
+        at.world.fails = {"authenticate": Denied(Reason.TOKEN_INVALID)}
+        caller = await at.call(post(len(GET), "Expect: 100-continue\r\n"))
+        status, headers, _ = await caller.answer()
+        assert (status, headers["connection"]) == (401, "close")
+        caller.writer.write(GET)
+        assert await caller.reader.read() == b""
+        assert len(at.world.records) == 1
+
+
+async def test_a_chunked_body_goes_on_with_a_length() -> None:
+    async with gateway(answering(lambda seen: answer(seen.body))) as at:
+        at.world.call = SUBMIT
+        head = post(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        caller = await at.call(head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        assert (await caller.answer())[2] == b"abcde"
+        assert b"chunked" not in at.server.seen[0].head.lower()
+        assert b"Content-Length: 5\r\n" in at.server.seen[0].head
+
+
+async def test_who_hangs_up_inside_the_upload_is_recorded_and_nothing_is_sent() -> None:
+    async with gateway(answering(lambda _: answer())) as at:
+        at.world.call = SUBMIT
+        caller = await at.call(post(500) + b"x" * 100)
+        await asyncio.sleep(0.05)
+        caller.hang_up()
+        await settled(lambda: at.codes == ["client-closed"])
+        assert at.server.seen == []
+
+
+async def test_who_does_not_read_is_cut_off() -> None:
+    async with gateway(answering(lambda _: answer(BIG)), buffer_bytes=1_000_000) as at:
+        at.world.serving = replace(
+            at.world.serving, held_window_seconds=0.1, minimum_bytes_per_second=10_000_000
+        )
+        caller = await at.call(GET)
+        await settled(lambda: at.codes == ["client-too-slow"], seconds=10)
+        await settled(lambda: at.server.live == 0)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await caller.answer()
+
+
+async def test_nothing_of_the_callers_header_goes_on() -> None:
+    """Whatever a client calls itself, slurmrestd sees the mapped user, and sees it once."""
+    forged = (
+        b"X-SLURM-USER-NAME: root\r\nx-slurm-user-token: evil\r\nX_SLURM_USER_NAME: root\r\n"
+        b"Connection: X-SLURM-USER-NAME\r\nCookie: a=b\r\nTE: trailers\r\nX-Forwarded-For: 1.2.3.4\r\n"
+    )
+    async with gateway(answering(lambda _: answer())) as at:
+        caller = await at.call(GET.replace(b"\r\n\r\n", b"\r\n" + forged + b"\r\n"))
+        assert (await caller.answer())[0] == 200
+        names = [line.split(b":")[0] for line in at.server.seen[0].head.split(b"\r\n")[1:-2]]
+        assert names == [
+            b"Host",
+            b"Via",
+            b"X-SLURM-USER-NAME",
+            b"X-SLURM-USER-TOKEN",
+            b"Accept",
+        ]
+        assert at.server.seen[0].user == "alice"
