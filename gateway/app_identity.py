@@ -27,6 +27,7 @@ from gateway.token.profiles import Cognito, Oidc, Profile, Rfc9068
 from gateway.users.rules import FixedUser, FromClaim, FromTable, NameSource, RoleRule, UserRule
 
 BINDINGS_FILE = "bindings.sqlite"
+_GROUPS_CLAIM = {"oidc": "groups", "rfc9068": "groups", "cognito": "cognito:groups"}
 
 
 class Keys(KeySource, Protocol):
@@ -109,7 +110,7 @@ def rules_of(issuer: Issuer) -> TokenRules:
         algorithms=frozenset(issuer.algorithms),
         leeway_seconds=issuer.leeway_seconds,
         maximum_lifetime_seconds=issuer.maximum_lifetime_seconds,
-        groups_claim=issuer.groups_claim,
+        groups_claim=issuer.groups_claim or _GROUPS_CLAIM[issuer.profile],
         groups_separator=issuer.groups_separator,
     )
 

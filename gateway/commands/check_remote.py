@@ -1,7 +1,7 @@
 """Identity providers, the user directory, Slurm's key and slurmrestd -> whether they answer as they should."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -49,12 +49,16 @@ async def check_issuers(section: Authenticate, shelf: Shelf, findings: Findings)
             continue
         usable = [key for key in found if key.algorithms & set(issuer.algorithms)]
         if usable:
-            findings.good(f"{issuer.issuer}: {len(usable)} keys for {', '.join(issuer.algorithms)}")
+            findings.good(f"{issuer.issuer}: {_keys(usable)} for {', '.join(issuer.algorithms)}")
         else:
-            what = f"{issuer.issuer}: none of its {len(found)} keys is for the algorithms set"
+            what = f"{issuer.issuer}: {_keys(found)}, but none for the algorithms set"
             findings.bad(what, "compare authenticate.issuers.algorithms with the key set")
         for reason in keys.state().skipped:
             findings.doubt(f"{issuer.issuer}: a key is not used: {reason}")
+
+
+def _keys(keys: Sequence[object]) -> str:
+    return f"{len(keys)} key{'' if len(keys) == 1 else 's'}"
 
 
 async def check_user(section: MapUser, name: str | None, findings: Findings) -> ClusterUser | None:

@@ -36,7 +36,7 @@ class Issuer(Section):
     maximum_lifetime_seconds: Seconds = 86_400.0
     """Longest accepted lifetime of a token (exp minus iat)."""
     groups_claim: str | None = None
-    """The claim that holds the user's groups, for conditions and roles; without it nobody has any."""
+    """The claim that holds the user's groups. Without it: "groups", with Cognito "cognito:groups"."""
     groups_separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """Splits a group claim that is one string; without it such a string is one group."""
     accept_id_tokens: bool = False

@@ -120,16 +120,22 @@ async def test_attached_tokens_come_from_a_file_or_a_command(
 
 
 @pytest.mark.parametrize(
-    ("issuer", "profile", "keys"),
+    ("issuer", "profile", "keys", "groups"),
     [
-        ({}, Oidc, FileKeys),
-        ({"jwks_file": None}, Oidc, RemoteKeys),
-        ({"profile": "rfc9068"}, Rfc9068, FileKeys),
-        ({"profile": "cognito", "audiences": None, "client_ids": ["cli"]}, Cognito, FileKeys),
+        ({}, Oidc, FileKeys, "groups"),
+        ({"groups_claim": "roles"}, Oidc, FileKeys, "roles"),
+        ({"jwks_file": None}, Oidc, RemoteKeys, "groups"),
+        ({"profile": "rfc9068"}, Rfc9068, FileKeys, "groups"),
+        (
+            {"profile": "cognito", "audiences": None, "client_ids": ["cli"]},
+            Cognito,
+            FileKeys,
+            "cognito:groups",
+        ),
     ],
 )
-async def test_an_issuer_picks_its_profile_and_where_its_keys_are(
-    issuer: dict[str, Any], profile: type, keys: type, tmp_path: Path
+async def test_an_issuer_picks_its_profile_its_groups_and_where_its_keys_are(
+    issuer: dict[str, Any], profile: type, keys: type, groups: str, tmp_path: Path
 ) -> None:
     (plain,) = usable(tmp_path)["authenticate"]["issuers"]
     config = gateway_of(tmp_path, {"authenticate": {"issuers": [merged(plain, issuer)]}})
@@ -137,6 +143,7 @@ async def test_an_issuer_picks_its_profile_and_where_its_keys_are(
     trusted = generation.identification.authenticate._issuers[ISSUER]
     assert type(trusted.rules.profile) is profile
     assert type(trusted.keys) is keys
+    assert trusted.rules.groups_claim == groups
 
 
 async def test_a_deny_list_is_read_where_one_is_named(tmp_path: Path) -> None:
