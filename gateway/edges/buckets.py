@@ -2,6 +2,7 @@
 
 import ipaddress
 import time
+from inspect import unwrap
 from math import floor
 
 from limits import parse
@@ -13,6 +14,14 @@ from gateway.stages.limit import Rate, Refusal, too_fast
 _SWEEP_SECONDS = 5.0
 
 
+def _unwrapped(storage: type["SweptMemoryStorage"]) -> type["SweptMemoryStorage"]:
+    """Take off the library's translation of storage errors: memory has none, and it costs 3 us a hit."""
+    for name in ("get", "incr", "acquire_sliding_window_entry", "get_sliding_window"):
+        setattr(storage, name, unwrap(getattr(storage, name)))
+    return storage
+
+
+@_unwrapped
 class SweptMemoryStorage(MemoryStorage):
     """The library's memory storage without its expiry thread.
 

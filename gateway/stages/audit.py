@@ -89,7 +89,7 @@ class AuditTrail:
 
 def render_line(record: AuditRecord, cluster: str, listed: frozenset[str]) -> bytes:
     """One line of JSON. Control characters are escaped; a text that is no Unicode is kept, escaped."""
-    fields = {"time": datetime.fromtimestamp(record.time, UTC), **_fields(record, cluster, listed)}
+    fields = _fields(record, cluster, listed)
     try:
         return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
     except orjson.JSONEncodeError:  # a lone surrogate; a record is never lost over it
@@ -97,9 +97,10 @@ def render_line(record: AuditRecord, cluster: str, listed: frozenset[str]) -> by
 
 
 def _fields(record: AuditRecord, cluster: str, listed: frozenset[str]) -> dict[str, object]:
-    """All fields but the time, present or empty."""
+    """All fields, present or empty."""
     identity, user, call = record.identity, record.user, record.call
     return {
+        "time": datetime.fromtimestamp(record.time, UTC),
         "request_id": record.request_id,
         "cluster": cluster,
         "issuer": identity.issuer if identity else "",
