@@ -22,8 +22,6 @@ _HEAD_SHAPE = re.compile(
 )
 _HEAD_BEGIN = b"HTTP/1."
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
-_TARGET_SHAPE = re.compile(rb"/[\x21-\x7e]*")
-_VALUE_SHAPE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 _OWN_HEADERS = (
     (b"via", b"1.1 slurm-gateway"),
@@ -92,7 +90,7 @@ class RequestHead:
         self,
         call: AuthorizedCall,
         credential: UpstreamCredential,
-        accept: str = "",
+        accept: str = "application/json",
         media_type: str = "",
         length: int | None = None,
     ) -> bytes:
@@ -100,25 +98,20 @@ class RequestHead:
 
         Name and token are always both sent: 20.11 and 22.05 refuse a token without a name.
         """
-        if not _TARGET_SHAPE.fullmatch(call.target):
-            raise ValueError("the target is not one word of printable ASCII")
-        user, token, accepted = (
-            credential.user,
-            credential.token.reveal,
-            accept or "application/json",
-        )
-        for value in (user, token, accepted):
-            _check(value)
-        method = call.operation.method
+        method, target = call.operation.method, call.target.decode("latin-1")
+        user, token = credential.user, credential.token.reveal
+        _check(target, user, token, accept)
         return (
-            f"{method} {call.target.decode()} HTTP/1.1\r\n{self._fixed}"
-            f"X-SLURM-USER-NAME: {user}\r\nX-SLURM-USER-TOKEN: {token}\r\nAccept: {accepted}\r\n"
+            f"{method} {target} HTTP/1.1\r\n{self._fixed}"
+            f"X-SLURM-USER-NAME: {user}\r\nX-SLURM-USER-TOKEN: {token}\r\nAccept: {accept}\r\n"
             f"{_framing(method, media_type, length)}\r\n"
-        ).encode()
+        ).encode("ascii")
 
 
-def _check(value: str) -> None:
-    if not _VALUE_SHAPE.fullmatch(value):
+def _check(*values: str) -> None:
+    """None of these is empty or holds a blank or a control character, so that each stays in its line."""
+    whole = "".join(values)
+    if not (all(values) and whole.isascii() and whole.isprintable()) or " " in whole:
         raise ValueError("a value would break the head")
 
 

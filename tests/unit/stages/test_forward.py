@@ -77,16 +77,16 @@ def test_a_value_that_could_break_the_head_is_never_sent(place: str, value: str)
         credential = replace(ALICE, token=Secret(value))
     if place == "target":
         call = SUBMIT._replace(target=b"/slurm" + value.encode() if value else b"")
-    with pytest.raises(ValueError, match=r"would break|printable"):
+    with pytest.raises(ValueError, match="would break"):
         RequestHead(value if place == "host" else "localhost")(
             call, credential, length=1, **given_values
         )
 
 
 def test_a_wrong_target_is_refused_even_if_it_came_from_authorize() -> None:
-    for target in (b"", b"slurm", b"/a b", b"/a\r\nb", b"/\xff", b"http://a/b"):
-        with pytest.raises(ValueError, match="printable"):
-            HEAD(make_call()._replace(target=target), ALICE)
+    for target in (b"", b"/a b", b"/a\r\nb", b"/\xff", b"/a\x00", b"/a HTTP/1.1\r\nX: y"):
+        with pytest.raises(ValueError, match="would break"):
+            HEAD(make_call()._replace(target=target), ALICE, "application/json")
 
 
 @pytest.mark.parametrize(
