@@ -2,13 +2,14 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from gateway.config.gateway import Gateway
 from gateway.config.load import validate
 from lab.toml_text import Settings, merged, to_toml
-from tests.tokens import public_jwk
+from tests.tokens import base_header, make_token, public_jwk
 
 ISSUER = "https://idp.example.org"
 
@@ -66,3 +67,12 @@ def usable(folder: Path, changes: Settings | None = None) -> dict[str, Any]:
         "audit": {"sinks": [{"type": "file", "path": str(folder / "audit.jsonl")}]},
     }
     return merged(settings(there), changes or {})
+
+
+def token_for(user: str, seconds: float = 600, **claims: object) -> str:
+    """A good token of the issuer of `usable`, whose claim `uid` is the user."""
+    now = int(time.time())
+    audience = "https://slurm.example.org"
+    base = {"iss": ISSUER, "aud": audience, "sub": f"subject-of-{user}", "uid": user}
+    times = {"iat": now, "exp": now + int(seconds)}
+    return make_token(base_header(), {**base, **times, **claims}, "rsa:issuer")

@@ -19,23 +19,13 @@ import trustme
 
 from lab.ports import free_port
 from lab.toml_text import Settings, merged, to_toml
-from tests.configurations import ISSUER, usable
-from tests.tokens import base_header, make_token
+from tests.configurations import usable
 
 PROGRAM = Path(sys.executable).parent / "slurm-gateway"
 START_SECONDS = 30.0
 AUTHORITY = trustme.CA()
 READ = "/slurm/v0.0.42/diag"
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-
-
-def token_for(user: str, seconds: float = 600, **claims: object) -> str:
-    """A good token of the issuer of `usable`, whose claim `uid` is the user."""
-    now = int(time.time())
-    audience = "https://slurm.example.org"
-    base = {"iss": ISSUER, "aud": audience, "sub": f"subject-of-{user}", "uid": user}
-    times = {"iat": now, "exp": now + int(seconds)}
-    return make_token(base_header(), {**base, **times, **claims}, "rsa:issuer")
 
 
 class Served:

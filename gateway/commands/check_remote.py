@@ -29,6 +29,7 @@ from gateway.stages.map_user import DirectoryDoubt
 
 _ANSWER_SECONDS = 15.0
 """slurmrestd needs 9 s to say that slurmctld is down."""
+_JSON = "application/json"
 _MOST_BYTES = 1_048_576
 _OK, _NOT_FOUND = 200, 404
 _SKEW_SECONDS = 5.0
@@ -224,7 +225,9 @@ async def ask_diag(
     head = RequestHead(Address.parse(forward.upstream).host_header)
     try:
         connection = await upstream.pool.open((credential.user, credential.token.reveal))
-        answer = await connection.exchange(head(diag(version), credential), None, _ANSWER_SECONDS)
+        answer = await connection.exchange(
+            head(diag(version), credential, _JSON), None, _ANSWER_SECONDS
+        )
         await answer.read_all(_MOST_BYTES)
         return answer.head.status, answer.whole or b""
     finally:

@@ -1,13 +1,11 @@
 """(method, path, a token or a user) -> each stage's answer, without forwarding anything."""
 
 import asyncio
-import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +15,7 @@ import click
 from gateway.app import make_authorize, make_check_body, make_receive, read_rates
 from gateway.app_identity import make_authenticate, make_map_user, make_user_check
 from gateway.app_shelf import Shelf
+from gateway.commands.explanation import Explanation, print_for_people, print_json
 from gateway.commands.logs import configure_logging
 from gateway.commands.reporting import report_mistakes
 from gateway.config.credential import Attach, Mint, Passthrough
@@ -32,32 +31,6 @@ from gateway.stages.limit import charged_class
 from gateway.web.portal import METADATA_PATH, is_portal_path
 
 _MAXIMUM_TOKEN_BYTES = 65_536
-
-
-@dataclass(slots=True)
-class Answer:
-    """What one stage says. `granted` is None where it was not asked, or never refuses here."""
-
-    stage: str
-    granted: bool | None
-    text: str
-    facts: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Explanation:
-    """All answers up to the first refusal."""
-
-    answers: list[Answer] = field(default_factory=list)
-    refusal: Denied | None = None
-
-    def add(self, stage: str, text: str, **facts: object) -> None:
-        """A stage that lets the request through."""
-        self.answers.append(Answer(stage, True, text, facts))
-
-    def tell(self, stage: str, text: str, **facts: object) -> None:
-        """A stage that is described, not asked."""
-        self.answers.append(Answer(stage, None, text, facts))
 
 
 def run(
@@ -88,7 +61,7 @@ def run(
         explanation = asyncio.run(_explain(gateway, asked))
     except (FileUnusable, OSError) as error:
         raise click.ClickException(str(error)) from error
-    (_print_json if as_json else _print)(explanation)
+    (print_json if as_json else print_for_people)(explanation)
     return 1 if explanation.refusal else 0
 
 
@@ -293,39 +266,3 @@ def _body_headers(method: str, path: str, catalogue: Catalogue) -> list[tuple[by
     if method != "POST" or match is None or not match.found.entry.operation.takes_body:
         return []
     return [(b"content-type", b"application/json"), (b"content-length", b"2")]
-
-
-def _print(explanation: Explanation) -> None:
-    marks: Mapping[bool | None, str] = {True: click.style("✓", fg="green"), None: "·"}
-    for answer in explanation.answers:
-        click.echo(f"{marks[answer.granted]} {answer.stage:<13} {answer.text}")
-    refusal = explanation.refusal
-    if refusal is None:
-        click.echo(f"\n{click.style('granted', fg='green', bold=True)} (nothing was forwarded)")
-        return
-    reason = refusal.reason
-    click.echo(f"{click.style('✗', fg='red')} {reason.status} {reason.code}: {refusal.detail}")
-    for label, text in (("rule", refusal.rule), ("note", refusal.note)):
-        if text:
-            click.echo(f"  {label}: {text}")
-    click.echo(f"\n{click.style('denied', fg='red', bold=True)}")
-
-
-def _print_json(explanation: Explanation) -> None:
-    refusal = explanation.refusal
-    document: dict[str, object] = {
-        "verdict": "denied" if refusal else "granted",
-        "stages": [
-            {"stage": one.stage, "asked": one.granted is not None, "text": one.text, **one.facts}
-            for one in explanation.answers
-        ],
-    }
-    if refusal is not None:
-        document |= {
-            "code": refusal.reason.code,
-            "status": refusal.reason.status,
-            "detail": refusal.detail,
-            "rule": refusal.rule,
-            "note": refusal.note,
-        }
-    click.echo(json.dumps(document, indent=2))

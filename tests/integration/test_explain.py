@@ -14,8 +14,8 @@ from lab.identity_provider import IdentityProvider
 from lab.ports import free_port
 from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged, to_toml
-from tests.configurations import ISSUER
-from tests.serving import ENVIRONMENT, PROGRAM, READ, Served, served, token_for
+from tests.configurations import ISSUER, token_for
+from tests.serving import ENVIRONMENT, PROGRAM, READ, Served, served
 
 OPERATOR: Settings = {
     "authorize": {"roles": {"operator": {"allow": ["READ-ACCOUNTING"], "deny": ["SUBMIT"]}}},

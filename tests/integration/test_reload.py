@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.toml_text import Settings
-from tests.configurations import ISSUER
+from tests.configurations import ISSUER, token_for
 from tests.serving import (
     READ,
     Asking,
@@ -18,7 +18,6 @@ from tests.serving import (
     SlowSlurm,
     ask_on,
     served,
-    token_for,
     trusting,
     write_pair,
 )

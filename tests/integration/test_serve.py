@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.ports import free_port
+from tests.configurations import token_for
 from tests.serving import (
     ENVIRONMENT,
     PROGRAM,
@@ -23,7 +24,6 @@ from tests.serving import (
     UnixConnection,
     ask_on,
     served,
-    token_for,
     trusting,
     write_pair,
 )

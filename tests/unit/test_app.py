@@ -1,22 +1,13 @@
-"""The assembly: which implementation a configuration picks, and how one generation follows another."""
+"""The assembly: which implementation a configuration picks, and what becomes of requests."""
 
-import asyncio
 import json
 import os
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from gateway.app import BuildError, Generation, Workshop, build, try_out
-from gateway.app_running import Application, fixed_settings
-from gateway.app_shelf import Shelf
-from gateway.config.gateway import Gateway
-from gateway.config.load import validate
+from gateway.app import BuildError, try_out
 from gateway.edges.deny_list import FileDenyList, NoDenyList
 from gateway.edges.jwks import RemoteKeys
 from gateway.edges.jwks_file import FileKeys
@@ -24,60 +15,18 @@ from gateway.edges.token_source import CommandTokens, FileTokens
 from gateway.model import Risk
 from gateway.stages.credential import Attach, Impersonate, Mint, Passthrough
 from gateway.token.profiles import Cognito, Oidc, Rfc9068
-from lab.toml_text import Settings, merged
-from tests.configurations import ISSUER, configuration, usable
+from lab.toml_text import merged
+from tests.configurations import ISSUER, token_for, usable
+from tests.running import (
+    bearer,
+    built,
+    client_of,
+    client_of_operations,
+    gateway_of,
+    parts_of,
+    running,
+)
 from tests.scripted_upstream import ScriptedUpstream, Seen, answer, answering
-from tests.tokens import base_header, make_token
-from tests.upstream_kit import settled
-
-NOBODY: Settings = {"map_user": {"must_exist": False}}
-
-
-def gateway_of(folder: Path, changes: Settings | None = None) -> Gateway:
-    return validate(merged(usable(folder, NOBODY), changes or {}))
-
-
-def token_for(user: str, seconds: float = 600, **claims: object) -> str:
-    """A good token of the issuer of `usable`."""
-    now = int(time.time())
-    return make_token(
-        base_header(),
-        {
-            "iss": ISSUER,
-            "aud": "https://slurm.example.org",
-            "sub": f"subject-of-{user}",
-            "uid": user,
-            "iat": now,
-            "exp": now + int(seconds),
-            **claims,
-        },
-        "rsa:issuer",
-    )
-
-
-@asynccontextmanager
-async def running(config: Gateway) -> AsyncIterator[Application]:
-    """The application with a first generation in force."""
-    application = Application({}, b"k" * 32)
-    application.adopt(await application.prepare(config))
-    try:
-        yield application
-    finally:
-        await application.stop()
-
-
-def client_of(application: Application) -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(app=application)
-    return httpx2.AsyncClient(transport=transport, base_url="http://gateway")
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-async def built(config: Gateway) -> Generation:
-    return build(config, Workshop({}, b"k" * 32))
-
 
 # ---- what a configuration picks
 
@@ -236,11 +185,6 @@ async def test_a_request_goes_all_the_way_and_is_recorded_and_counted(tmp_path: 
             assert 'status="200",verdict="granted"} 1.0' in metrics.text
 
 
-def client_of_operations(application: Application) -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(app=application.operations())
-    return httpx2.AsyncClient(transport=transport, base_url="http://operations")
-
-
 @pytest.mark.parametrize(
     ("path", "status", "verdict", "code"),
     [
@@ -291,11 +235,6 @@ async def test_a_broken_page_is_a_problem_document_and_recorded(tmp_path: Path) 
 # ---- readiness
 
 
-async def parts_of(application: Application) -> dict[str, Any]:
-    found = await client_of_operations(application).get("/readyz")
-    return {"ready": found.status_code == 200, **found.json()["parts"]}
-
-
 async def test_a_gateway_with_keys_key_audit_and_room_is_ready(tmp_path: Path) -> None:
     async with running(gateway_of(tmp_path)) as application:
         parts = await parts_of(application)
@@ -336,183 +275,3 @@ async def test_a_sink_that_takes_no_line_makes_it_not_ready(tmp_path: Path) -> N
         parts = await parts_of(application)
         sink._descriptor = -1
     assert (parts["ready"], parts["audit"]["ok"]) == (False, False)
-
-
-# ---- one generation after another
-
-
-async def test_a_reload_without_changes_keeps_what_holds_connections_and_counts(
-    tmp_path: Path,
-) -> None:
-    (plain,) = usable(tmp_path)["authenticate"]["issuers"]
-    remote = {**plain, "issuer": "http://127.0.0.1:9", "jwks_file": None}
-    issuers = [plain, {name: value for name, value in remote.items() if value is not None}]
-    config = gateway_of(tmp_path, {"authenticate": {"issuers": issuers}})
-    async with running(config) as application:
-        before = application.current
-        application.adopt(await application.prepare(config))
-        after = application.current
-        assert after.number == before.number + 1
-        for name in ("upstream", "slots", "trail"):
-            assert getattr(after, name) is getattr(before, name)
-        keys_before, keys_after = before.identification.keys, after.identification.keys
-        assert keys_after["http://127.0.0.1:9"] is keys_before["http://127.0.0.1:9"]
-        assert keys_after[ISSUER] is not keys_before[ISSUER], "files are read anew"
-        assert after.identification.authenticate is not before.identification.authenticate
-
-
-@pytest.mark.parametrize(
-    ("changes", "parts"),
-    [
-        ({"forward": {"read_seconds": 3}}, {"upstream"}),
-        ({"forward": {"upstream": "http://127.0.0.1:2"}}, {"upstream", "slots"}),
-        ({"audit": {"listed_query_values": []}}, {"trail"}),
-        ({"limit": {"concurrent_per_identity": 3}}, set()),
-    ],
-)
-async def test_a_reload_renews_what_a_change_touches(
-    changes: dict[str, Any], parts: set[str], tmp_path: Path
-) -> None:
-    async with running(gateway_of(tmp_path)) as application:
-        before = application.current
-        application.adopt(await application.prepare(gateway_of(tmp_path, changes)))
-        renewed = {
-            name
-            for name in ("upstream", "slots", "trail")
-            if getattr(application.current, name) is not getattr(before, name)
-        }
-    assert renewed == parts
-
-
-async def test_rates_are_counted_on_over_a_reload(tmp_path: Path) -> None:
-    """Or whoever can make an admin reload gets fresh rates."""
-    config = gateway_of(tmp_path, {"limit": {"failed_authentications": "1/minute"}})
-    async with running(config) as application:
-        client = client_of(application)
-        assert (await client.get("/slurm", headers=bearer("a.b.c"))).status_code == 401
-        application.adopt(await application.prepare(config))
-        assert (await client.get("/slurm", headers=bearer("a.b.c"))).status_code == 429
-
-
-async def test_a_refused_reload_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    async with running(gateway_of(tmp_path)) as application:
-        before = application.current
-        bad = {"map_user": {"rules": [{"issuer": ISSUER, "table_file": "/nonexistent"}]}}
-        with pytest.raises(BuildError, match="nonexistent"):
-            await application.prepare(gateway_of(tmp_path, bad))
-        assert application.current is before
-        assert (await client_of(application).get("/")).status_code == 200
-        assert (await parts_of(application))["ready"]
-
-
-async def test_a_request_ends_in_the_generation_it_began_in(tmp_path: Path) -> None:
-    """The old connections are closed only after it; its answer comes whole."""
-    released = asyncio.Event()
-
-    async def slow(wire: Any) -> None:
-        while await wire.request() is not None:
-            await released.wait()
-            await wire.send(answer(b'{"old":true}'))
-
-    async with ScriptedUpstream(slow) as upstream:
-        config = gateway_of(tmp_path, {"forward": {"upstream": upstream.url}})
-        async with running(config) as application:
-            old = application.current
-            client = client_of(application)
-            path, headers = "/slurm/v0.0.42/diag", bearer(token_for("alice"))
-            asking = asyncio.create_task(client.get(path, headers=headers))
-            await settled(lambda: old.running and old.upstream.pool.opened)
-            changed = {"forward": {"upstream": upstream.url, "read_seconds": 9}}
-            application.adopt(await application.prepare(gateway_of(tmp_path, changed)))
-            assert application.current.upstream is not old.upstream
-            assert application._retiring is not None
-            await asyncio.sleep(0.02)
-            assert not application._retiring.done()
-            released.set()
-            assert (await asking).json() == {"old": True}
-            await settled(application._retiring.done)
-            assert old.upstream.pool.opened == 0
-
-
-async def test_unused_connections_of_a_replaced_client_are_closed_at_once(tmp_path: Path) -> None:
-    """Old and new together must stay below the number that slurmrestd hangs at."""
-    async with ScriptedUpstream(answering(lambda _: answer(b"{}"))) as upstream:
-        config = gateway_of(tmp_path, {"forward": {"upstream": upstream.url}})
-        async with running(config) as application:
-            old = application.current
-            path, headers = "/slurm/v0.0.42/diag", bearer(token_for("alice"))
-            await client_of(application).get(path, headers=headers)
-            await settled(lambda: old.upstream.pool.unused)
-            old.running += 1  # a long request keeps the old generation
-            changed = {"forward": {"upstream": upstream.url, "read_seconds": 9}}
-            application.adopt(await application.prepare(gateway_of(tmp_path, changed)))
-            assert old.upstream.pool.unused == 0
-            old.running -= 1
-            old.is_idle.set()
-
-
-async def test_what_no_generation_uses_any_more_is_closed(tmp_path: Path) -> None:
-    other = {"audit": {"sinks": [{"type": "file", "path": str(tmp_path / "other.jsonl")}]}}
-    async with running(gateway_of(tmp_path)) as application:
-        sink: Any = application.current.trail._sinks[0]
-        application.adopt(await application.prepare(gateway_of(tmp_path, other)))
-        await settled(lambda: sink._descriptor == -1)
-
-
-@pytest.mark.parametrize(
-    ("changes", "place"),
-    [
-        ({"server": {"listen": "127.0.0.1:1"}}, "server.listen"),
-        ({"server": {"operations_listen": "127.0.0.1:1"}}, "server.operations_listen"),
-        ({"server": {"state_directory": "/other"}}, "server.state_directory"),
-        ({"server": {"cluster": "other"}}, "server.cluster"),
-        ({"server": {"tls_key_file": "/k", "tls_certificate_file": "/c"}}, "server.tls_key_file"),
-        ({"forward": {"connections": 5}}, "forward.connections"),
-        ({"limit": {"queue": 5}}, "limit.queue"),
-    ],
-)
-def test_settings_that_need_a_restart_are_named(changes: dict[str, Any], place: str) -> None:
-    (problem,) = fixed_settings(configuration(), configuration(changes))
-    assert problem.place == place
-    assert "restart" in problem.remedy
-
-
-def test_other_settings_need_no_restart() -> None:
-    changes = {"server": {"drain_seconds": 1}, "limit": {"concurrent_per_identity": 1}}
-    assert fixed_settings(configuration(), configuration(changes)) == []
-
-
-# ---- the shelf
-
-
-async def test_background_work_runs_once_and_ends_with_its_thing() -> None:
-    begun: list[str] = []
-
-    async def work(name: str) -> None:
-        begun.append(name)
-        with suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-        begun.append(f"end of {name}")
-
-    def shelf_with(name: str, previous: Shelf | None) -> Shelf:
-        shelf = Shelf(previous)
-        shelf.take(name, lambda: name, run=work)
-        shelf.start()
-        return shelf
-
-    first = shelf_with("a", None)
-    second = shelf_with("a", first)
-    await asyncio.sleep(0)
-    await first.close_except(second)
-    third = shelf_with("b", second)
-    await asyncio.sleep(0)
-    assert begun == ["a", "b"]
-    await second.close_except(third)
-    assert begun == ["a", "b", "end of a"]
-    await third.close_except(None)
-
-
-@pytest.mark.parametrize("make", [lambda: "x", dict], ids=["a text", "an empty value"])
-def test_a_key_gives_the_same_thing_also_when_it_is_empty(make: Callable[[], object]) -> None:
-    shelf = Shelf()
-    assert shelf.take("key", make) is shelf.take("key", make)
