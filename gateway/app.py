@@ -50,7 +50,6 @@ from gateway.web.relay import BodyDeadlines
 from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
 
-HASH_KEY_FILE = "audit-hash.key"
 _NSS_THREADS = 8
 
 

@@ -18,6 +18,7 @@ from gateway.edges.discovery import KeyEndpoint, trust
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.jwks import KeyState, RemoteKeys
 from gateway.edges.jwks_file import FileKeys
+from gateway.edges.process_file import BINDINGS_FILE
 from gateway.edges.user_table import UserTableFile
 from gateway.model import Clock
 from gateway.stages.authenticate import Authenticate, FailureBudget, KeySource, TrustedIssuer
@@ -26,7 +27,6 @@ from gateway.token.identity import TokenRules
 from gateway.token.profiles import Cognito, Oidc, Profile, Rfc9068
 from gateway.users.rules import FixedUser, FromClaim, FromTable, NameSource, RoleRule, UserRule
 
-BINDINGS_FILE = "bindings.sqlite"
 _GROUPS_CLAIM = {"oidc": "groups", "rfc9068": "groups", "cognito": "cognito:groups"}
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.app_identity import BINDINGS_FILE, make_deny_list, open_table
+from gateway.app_identity import make_deny_list, open_table
 from gateway.app_shelf import Shelf
 from gateway.app_state import MINIMUM_ROOM_BYTES
 from gateway.commands.reporting import Findings
@@ -14,7 +14,7 @@ from gateway.config.audit import Audit, FileSink
 from gateway.config.gateway import Gateway
 from gateway.config.server import Server
 from gateway.edges.edited_file import FileUnusable
-from gateway.edges.process_file import is_gateway_running
+from gateway.edges.process_file import BINDINGS_FILE, find_stranger, is_gateway_running
 from gateway.web.listening import ListenError, bind
 from gateway.web.tls import Pair, TlsError, read_pair
 
@@ -41,6 +41,13 @@ def check_state_directory(path: Path, findings: Findings) -> None:
         )
     if not _may_write(path):
         findings.bad(f"state directory {path} cannot be written", f"chown it, mode 0700: {path}")
+        return
+    stranger = find_stranger(path)
+    if stranger:
+        findings.bad(
+            f"state directory {path} is open to others and holds {stranger}",
+            f"name a directory of the gateway's own, or chmod 0700 {path}",
+        )
         return
     room = os.statvfs(path)
     free = room.f_bavail * room.f_frsize

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
 import ssl
@@ -14,7 +15,7 @@ import click
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.app import HASH_KEY_FILE, BuildError, Generation
+from gateway.app import BuildError, Generation
 from gateway.app_doubts import find_doubts
 from gateway.app_running import Application, fixed_settings
 from gateway.commands.logs import configure_logging
@@ -25,6 +26,7 @@ from gateway.config.problem import ConfigurationError
 from gateway.config.server import Server
 from gateway.edges.hash_key import load_or_create_hash_key
 from gateway.edges.process_file import (
+    HASH_KEY_FILE,
     PidFile,
     ProcessFileError,
     prepare_state_directory,
@@ -68,6 +70,8 @@ async def _serve(config: Path, environ: Mapping[str, str], gateway: Gateway) -> 
 
 def _harden_process(connections: int) -> None:
     """No core dump ever holds a key; and as many files as there may be connections."""
+    if os.geteuid() == 0:
+        _log.warning("running as root, which nothing here needs: a user of its own is safer")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _SPARE_FILES
@@ -95,7 +99,7 @@ class Serving:
         """Bind, build, try out, then listen. Whatever is wrong stops it here, before any request."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopped.set)
+            loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
         server = self._gateway.server
         pair = _read_pair_of(server)
@@ -144,6 +148,13 @@ class Serving:
         )
         for doubt in find_doubts(self._gateway):
             _log.warning("%s", doubt.on_one_line)
+
+    def _stop(self) -> None:
+        """Drain; asked again, cut off what still runs."""
+        if self._stopped.is_set():
+            for listener in self._listeners:
+                listener.hurry()
+        self._stopped.set()
 
     async def until_stopped(self) -> None:
         """Reload whenever asked; drain and end when told."""

@@ -12,6 +12,10 @@ from typing import NamedTuple
 
 PID_FILE = "gateway.pid"
 OUTCOME_FILE = "reload.json"
+HASH_KEY_FILE = "audit-hash.key"
+BINDINGS_FILE = "bindings.sqlite"
+_OWN_FILES = (PID_FILE, OUTCOME_FILE, f".{OUTCOME_FILE}", HASH_KEY_FILE, BINDINGS_FILE)
+_OTHERS = 0o077
 
 
 class ProcessFileError(Exception):
@@ -28,9 +32,19 @@ class Outcome(NamedTuple):
 
 
 def prepare_state_directory(path: Path) -> None:
-    """Make the directory where it is missing, and close it to everybody else."""
+    """Make the directory where it is missing, and close it to everybody else if it is ours alone.
+
+    One that others may enter and that holds other things is left as it is and refused: whoever
+    names /tmp or /var/lib must not find it closed.
+    """
     try:
         path.mkdir(mode=0o700, exist_ok=True)
+        stranger = find_stranger(path)
+        if stranger:
+            raise ProcessFileError(
+                f"state directory {path} is open to others and holds {stranger}:"
+                f" name a directory of the gateway's own, or chmod 0700 {path}"
+            )
         path.chmod(0o700)
     except OSError as error:
         raise ProcessFileError(
@@ -38,6 +52,14 @@ def prepare_state_directory(path: Path) -> None:
         ) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise ProcessFileError(f"state directory {path} cannot be written")
+
+
+def find_stranger(path: Path) -> str:
+    """Something in a directory open to others that is not the gateway's; empty if there is nothing."""
+    if not path.stat().st_mode & _OTHERS:
+        return ""
+    names = (entry.name for entry in path.iterdir())
+    return min((name for name in names if not name.startswith(_OWN_FILES)), default="")
 
 
 class PidFile:

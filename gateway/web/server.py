@@ -54,6 +54,7 @@ class Listener(uvicorn.Server):
         self._bound = bound
         self._serving: asyncio.Task[None] | None = None
         self._drain_seconds = 0.0
+        self._hurry = asyncio.Event()
 
     @property
     def connections(self) -> int:
@@ -92,22 +93,27 @@ class Listener(uvicorn.Server):
             await self._serving
         self._bound.close()
 
+    def hurry(self) -> None:
+        """Wait no longer for running requests."""
+        self._hurry.set()
+
     async def shutdown(self, sockets: object = None) -> None:  # noqa: ARG002 (the signature is uvicorn's)
         """Close the listener and idle connections, wait for running requests, abort the rest."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        if not await _becomes_empty(self.server_state.tasks, self._drain_seconds):
+        tasks = self.server_state.tasks
+        if not await _becomes_empty(tasks, self._drain_seconds, self._hurry):
             _log.warning(
-                "%s: %d requests cut off after %g s of draining",
+                "%s: %d requests cut off, with %g s to drain",
                 self.name,
-                len(self.server_state.tasks),
+                len(tasks),
                 self._drain_seconds,
             )
-            for task in list(self.server_state.tasks):
+            for task in list(tasks):
                 task.cancel()
-            await _becomes_empty(self.server_state.tasks, _ABORT_SECONDS)
+            await _becomes_empty(tasks, _ABORT_SECONDS)
         await self._abort_connections()
 
     async def _abort_connections(self) -> None:
@@ -120,12 +126,14 @@ class Listener(uvicorn.Server):
         await asyncio.sleep(0)
 
 
-async def _becomes_empty(things: Collection[object], seconds: float) -> bool:
+async def _becomes_empty(
+    things: Collection[object], seconds: float, hurry: asyncio.Event | None = None
+) -> bool:
     """Whether a set of uvicorn's runs empty in time. It tells nobody when it does, so we look."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while things:
-        if loop.time() >= end:
+        if loop.time() >= end or (hurry is not None and hurry.is_set()):
             return False
         await asyncio.sleep(_TICK_SECONDS)
     return True

@@ -117,6 +117,11 @@ def _break_state(gateway: Served) -> None:
     gateway.write({"server": {"state_directory": "/nonexistent/state"}})
 
 
+def _break_privacy(gateway: Served) -> None:
+    (gateway.folder / "state").chmod(0o755)
+    (gateway.folder / "state/notes").touch()
+
+
 def _break_audit(gateway: Served) -> None:
     gateway.write({"audit": {"sinks": [{"type": "file", "path": "/nonexistent/audit.jsonl"}]}})
 
@@ -168,6 +173,7 @@ BREAKAGES: list[tuple[Callable[[Served], None], str]] = [
     (_break_key, "has 5 bytes"),
     (_break_keys, "keys.json"),
     (_break_state, "state directory /nonexistent/state does not exist"),
+    (_break_privacy, "is open to others and holds notes"),
     (_break_audit, "/nonexistent does not exist"),
     (_break_audit_file, "audit.jsonl cannot be appended to"),
     (_break_deny_list, "deny.toml: entry 1"),

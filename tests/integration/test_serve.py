@@ -224,10 +224,21 @@ def test_a_request_that_outlasts_the_drain_is_cut_off_and_recorded(
         assert slow_slurm.asked.wait(10)
         assert gateway.stop() == 0
         assert isinstance(asking.wait(), OSError), "no half answer, and none that is made up"
-        assert "1 requests cut off after 0.5 s of draining" in gateway.log
+        assert "1 requests cut off, with 0.5 s to drain" in gateway.log
         assert "Traceback" not in gateway.log
     (record,) = gateway.records
     assert (record["code"], record["complete"]) == ("shutting-down", False)
+
+
+def test_a_second_signal_ends_the_drain(tmp_path: Path, slow_slurm: SlowSlurm) -> None:
+    """Whoever presses Ctrl-C twice means it."""
+    with served(tmp_path, {"forward": {"upstream": slow_slurm.url}}) as gateway:
+        asking = Asking(gateway, token_for("alice"))
+        assert slow_slurm.asked.wait(10)
+        gateway.tell(signal.SIGINT)
+        gateway.await_log("draining: running requests have 10 s")
+        assert gateway.stop(signal.SIGINT, seconds=5) == 0
+        assert isinstance(asking.wait(), OSError)
 
 
 def test_a_client_that_never_reads_on_does_not_hold_up_the_end(tmp_path: Path) -> None:

@@ -275,3 +275,25 @@ async def test_a_sink_that_takes_no_line_makes_it_not_ready(tmp_path: Path) -> N
         parts = await parts_of(application)
         sink._descriptor = -1
     assert (parts["ready"], parts["audit"]["ok"]) == (False, False)
+
+
+async def test_a_credential_that_slurm_refused_makes_it_not_ready(tmp_path: Path) -> None:
+    reply = answering(lambda _: answer(b'{"errors":[]}', "511 Network Authentication Required"))
+    async with ScriptedUpstream(reply) as upstream:
+        config = gateway_of(tmp_path, {"forward": {"upstream": upstream.url}})
+        async with running(config) as application:
+            path, headers = "/slurm/v0.0.42/diag", bearer(token_for("alice"))
+            found = await client_of(application).get(path, headers=headers)
+            assert found.json()["code"] == "credential-refused"
+            parts = await parts_of(application)
+    assert (parts["ready"], parts["credential"]["ok"]) == (False, False)
+
+
+async def test_a_slurmrestd_that_is_away_is_told_and_changes_no_readiness(tmp_path: Path) -> None:
+    async with running(
+        gateway_of(tmp_path, {"forward": {"upstream": "http://127.0.0.1:9"}})
+    ) as application:
+        headers = bearer(token_for("alice"))
+        await client_of(application).get("/slurm/v0.0.42/diag", headers=headers)
+        parts = await parts_of(application)
+    assert (parts["ready"], parts["upstream"]["ok"]) == (True, False)

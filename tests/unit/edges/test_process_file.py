@@ -118,6 +118,21 @@ def test_the_state_directory_is_made_and_closed_to_others(tmp_path: Path) -> Non
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
+def test_a_directory_that_is_not_the_gateways_own_is_left_as_it_is(tmp_path: Path) -> None:
+    """`state_directory = "/tmp"` must not close /tmp to everybody."""
+    tmp_path.chmod(0o1777)
+    (tmp_path / "somebody-elses").touch()
+    with pytest.raises(ProcessFileError, match="is open to others and holds somebody-elses"):
+        prepare_state_directory(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+
+
+def test_a_closed_directory_may_hold_other_things(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "notes").touch()
+    prepare_state_directory(tmp_path)
+
+
 def test_a_state_directory_without_a_parent_is_said(tmp_path: Path) -> None:
     with pytest.raises(ProcessFileError, match="cannot be used: No such file"):
         prepare_state_directory(tmp_path / "missing" / "state")
