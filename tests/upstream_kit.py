@@ -65,6 +65,7 @@ class Client:
     def __init__(self, url: str, **options: Any) -> None:
         address = Address.parse(url)
         patience = options.pop("patience", Patience(5, 5, 5))
+        prompt_seconds = options.pop("prompt_seconds", 4.0)
         settings = {
             "connections": 8,
             "connect_seconds": 2.0,
@@ -72,7 +73,7 @@ class Client:
             "buffer_bytes": 8 << 20,
         }
         self.pool = UpstreamPool(address, **settings | options)
-        self.slurmrestd = Slurmrestd(address, self.pool, patience)
+        self.slurmrestd = Slurmrestd(address, self.pool, patience, prompt_seconds)
 
     async def ask(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
         """Send a grant and read its answer to the end."""

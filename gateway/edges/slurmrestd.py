@@ -14,14 +14,13 @@ from gateway.edges.upstream_answer import (
 )
 from gateway.edges.upstream_connection import UpstreamConnection
 from gateway.edges.upstream_pool import Address, ConnectFailed, UpstreamPool
-from gateway.edges.upstream_probe import Finding, ReuseProbe, diag
+from gateway.edges.upstream_probe import PROMPT_SECONDS, Finding, ReuseProbe, diag
 from gateway.model import AuthorizedCall, Grant, Lease, UpstreamCredential
 from gateway.stages.forward import Patience, RequestHead, may_change_state
 from gateway.stages.forward_result import is_refusal, may_be_refusal
 
 _FIRST_ERROR_STATUS = 400
 _MOST_ERROR_BYTES = 1_048_576
-_DIAG_SECONDS = 12.0
 _SECONDS_BETWEEN_PROBES = 5.0
 
 _log = logging.getLogger(__name__)
@@ -41,11 +40,18 @@ class UpstreamState:
 class Slurmrestd:
     """Forwards grants over the pool, finds out what may be reused, tells refused credentials apart."""
 
-    def __init__(self, address: Address, pool: UpstreamPool, patience: Patience) -> None:
+    def __init__(
+        self,
+        address: Address,
+        pool: UpstreamPool,
+        patience: Patience,
+        prompt_seconds: float = PROMPT_SECONDS,
+    ) -> None:
         self._pool = pool
+        self._prompt_seconds = prompt_seconds
         self._patience = patience
         self._head = RequestHead(address.host_header)
-        self._probe = ReuseProbe(pool, self._head)
+        self._probe = ReuseProbe(pool, self._head, prompt_seconds)
         self._finding = Finding.NOTHING
         self._found_in = -1
         self._next_probe = 0.0
@@ -128,7 +134,8 @@ class Slurmrestd:
         call, status = grant.admission.call, answer.head.status
         if is_refusal(status):
             raise self._refused(f"slurmrestd said {status}", outcome(call, "not-run"))
-        doubtful = call.version and may_be_refusal(status, answer.whole or b"")
+        prompt = call.version and answer.seconds < self._prompt_seconds
+        doubtful = prompt and may_be_refusal(status, answer.whole or b"")
         if doubtful and await self._is_diag_refused(grant.credential, call.version):
             raise self._refused(f"{status}, and diag fails too", outcome(call, "unknown"))
 
@@ -137,14 +144,14 @@ class Slurmrestd:
         return Denied(Reason.CREDENTIAL_REFUSED, note, members=members)
 
     async def _is_diag_refused(self, credential: UpstreamCredential, version: str) -> bool:
-        """Whether the same credential is refused for a read that any user may make."""
+        """Whether the same credential is refused, promptly, for a read that any user may make."""
         try:
-            async with asyncio.timeout(_DIAG_SECONDS):
+            async with asyncio.timeout(self._prompt_seconds):
                 connection = await self._pool.open((credential.user, credential.token.reveal))
                 connection.reserved = True
                 try:
                     answer = await connection.exchange(
-                        self._head(diag(version), credential), None, _DIAG_SECONDS
+                        self._head(diag(version), credential), None, self._prompt_seconds
                     )
                     await answer.read_all(_MOST_ERROR_BYTES)
                 finally:

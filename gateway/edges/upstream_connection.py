@@ -4,6 +4,7 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol, cast
 
 from gateway.edges.upstream_answer import Answer, Failure, Room, UpstreamFailed
@@ -86,7 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
         waiter: asyncio.Future[Answer] = self._loop.create_future()
         self._waiter = waiter
         self._moved += 1
-        self._begun = now = self._loop.time()
+        self._begun = now = monotonic()
         self._deadline = now + first_byte_seconds
         try:
             if body is None:
@@ -123,7 +124,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._moved += 1
             transport.write(piece)
         self._sending = bool(left)
-        self._begun = self._loop.time()
+        self._begun = monotonic()
         self._deadline = self._begun + first_byte_seconds
 
     def _forsake(self, waiter: "asyncio.Future[Answer]") -> None:
@@ -196,7 +197,7 @@ class UpstreamConnection(asyncio.Protocol):
         more = head.length - len(data)
         if more <= 0:
             answer = Answer(head, data if not more else data[: head.length])
-            self.idle_since = now = self._loop.time()
+            self.idle_since = now = monotonic()
             answer.seconds = now - self._begun
             waiter.set_result(answer)
             self._end(head, intact=not more)
@@ -217,7 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
             answer.feed(data)
             return
         answer.feed(data if not more else data[: self._remaining])
-        self.idle_since = now = self._loop.time()
+        self.idle_since = now = monotonic()
         answer.finish(now - self._begun)
         self._end(answer.head, intact=not more)
 

@@ -5,6 +5,7 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Protocol
 
 from gateway.denial import Denied, Reason
@@ -99,7 +100,7 @@ class Visit:
         self._receive = receive
         self._send = send
         self._extensions: Mapping[str, Any] = scope.get("extensions") or {}
-        self._started = asyncio.get_running_loop().time()
+        self._started = monotonic()
         self._admission: Admission | None = None
         self._body: Body | None = None
         self._grant: Grant | None = None
@@ -328,7 +329,7 @@ class Visit:
             return
         self._closed = True
         record = self._record
-        record.total_seconds = asyncio.get_running_loop().time() - self._started
+        record.total_seconds = monotonic() - self._started
         if self._answer is not None:
             record.upstream_seconds = self._answer.seconds
         await self._serving.pipeline.audit.close(record)

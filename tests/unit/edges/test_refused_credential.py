@@ -85,6 +85,22 @@ async def test_an_odd_500_is_slurms_own_if_diag_does_not_refuse(body: bytes, dia
         assert not client.slurmrestd.state.is_credential_refused
 
 
+@pytest.mark.parametrize("slow_path", ["/slurm/v0.0.38/jobs", DIAG_PATH])
+async def test_what_takes_its_time_is_no_refusal(slow_path: str) -> None:
+    """Without a slurmctld, 20.11 and 22.05 answer as to a bad token, but after 9 s."""
+
+    async def play(wire: Wire) -> None:
+        seen = await wire.request()
+        if seen is not None:
+            await asyncio.sleep(0.3 if seen.path == slow_path else 0)
+            await wire.send(answer(b'{"errors":[{"error_number":-1}]}', "500 X"))
+
+    async with upstream(play, prompt_seconds=0.15) as (server, client):
+        assert (await client.ask())[0] == 500
+        assert len(server.seen) == (2 if slow_path == DIAG_PATH else 1)
+        assert not client.slurmrestd.state.is_credential_refused
+
+
 async def test_an_ordinary_500_needs_no_second_look() -> None:
     body = b'{"errors":[{"error_number":2002}]}'
     async with upstream(answering(lambda _: answer(body, "500 X"))) as (server, client):

@@ -172,6 +172,23 @@ async def test_a_failure_that_is_not_about_the_token_proves_nothing(
         assert not client.pool.is_shared
 
 
+async def test_a_slurmctld_that_is_away_for_the_bad_token_only_proves_nothing() -> None:
+    """On 20.11 that looks like a refusal in everything but the time it takes."""
+
+    async def play(wire: Wire) -> None:
+        while (seen := await wire.request()) is not None:
+            if seen.token == "not-a-token":
+                await asyncio.sleep(0.6)
+                await wire.send(answer(b'{"errors":[{"error_number":-1}]}', "500 X"))
+                return
+            await wire.send(answer())
+
+    async with upstream(play, prompt_seconds=0.1) as (_, client):
+        await client.ask()
+        await probed(client)
+        assert not client.pool.is_shared
+
+
 async def test_a_probe_that_is_cut_off_proves_nothing_and_comes_back() -> None:
     async def play(wire: Wire) -> None:
         while (seen := await wire.request()) is not None:
