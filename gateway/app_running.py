@@ -36,6 +36,10 @@ from gateway.web.proxy import Proxy
 __all__ = ["Application", "BuildError", "Generation", "fixed_settings"]
 
 _RETIRE_SECONDS = 2.0
+_PAUSE_SECONDS = 60.0
+_MOST_HANDED_BYTES = 4_194_304
+"""What kernel and transport hold of an answer at most; a client that reads it at the minimum rate,
+after a minute's pause, is not cut off."""
 _FIXED = (
     ("server", "listen"),
     ("server", "operations_listen"),
@@ -111,6 +115,8 @@ class Application:
                 config.server.maximum_header_fields,
             ),
             header_seconds=config.server.header_seconds,
+            write_seconds=_PAUSE_SECONDS
+            + _MOST_HANDED_BYTES / config.forward.minimum_bytes_per_second,
             connections=config.server.connections,
         )
         return hardened_protocol(limits, self._note_refusal, render)

@@ -97,6 +97,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._is_reusable = False
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self._watchers: list[Callable[[], None]] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
@@ -117,6 +118,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._is_over = True
         self._pending = b""
         self._stop_timer()
+        self._stop_stall()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         watchers, self._watchers = self._watchers, []
@@ -127,6 +129,22 @@ class HardenedProtocol(HttpToolsProtocol):
         """Close when the answer under way, if any, is complete."""
         self._is_reusable = False
         super().shutdown()
+
+    def pause_writing(self) -> None:
+        """Have the client read on in time: nothing else would ever end a wait for one that does not."""
+        super().pause_writing()
+        if self._stall is None:
+            self._stall = self.loop.call_later(self.terms.limits.write_seconds, self._cut)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self._stop_stall()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing has come for a while."""
+        if not self.transport.is_closing():
+            self._close()
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the connection has come to its end and only waits for the client's."""
@@ -290,12 +308,20 @@ class HardenedProtocol(HttpToolsProtocol):
         if self._pending:
             self._fail(Denied(Reason.HEADERS_TIMEOUT), self._pending)
         else:
-            self.transport.close()
+            self._close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _cut(self) -> None:
+        self.transport.abort()
 
     def _fail(self, denied: Denied, data: bytes) -> None:
         """End the connection with a refusal, by whoever has the request."""
@@ -327,9 +353,15 @@ class HardenedProtocol(HttpToolsProtocol):
     def _finish(self) -> None:
         """Close after an answer."""
         if self._body is None:
-            self.transport.close()
+            self._close()
         else:
             self._linger()
+
+    def _close(self) -> None:
+        """Close when the client has read everything, or has had the time to."""
+        self._stop_timer()
+        self.transport.close()
+        self._timer = self.loop.call_later(self.terms.limits.write_seconds, self._cut)
 
     def _linger(self) -> None:
         """Close, but let a client that still sends read the answer first (RFC 9112 section 9.6).
@@ -345,4 +377,4 @@ class HardenedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._timer = self.loop.call_later(self.terms.limits.linger_seconds, self.transport.abort)
+        self._timer = self.loop.call_later(self.terms.limits.linger_seconds, self._cut)

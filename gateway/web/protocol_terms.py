@@ -33,6 +33,8 @@ class ProtocolLimits:
     """From the connection's start, or from a later head's first byte, to the head's end."""
     linger_seconds: float = 2.0
     """How long a client that was refused while it sends has to read the answer."""
+    write_seconds: float = 120.0
+    """How long a client that has stopped reading may hold an answer that was handed to its connection."""
     connections: int = 4096
 
 
