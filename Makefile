@@ -24,10 +24,10 @@ demo: $(SERVER)  ## Real Slurm, a real OpenID provider, the gateway, one job. Ct
 	@$(BIN)/python -m lab demo --port $(PORT) $(if $(filter 1,$(ONCE)),--once)
 
 test: $(DEV)  ## All set-up and every test, on every Slurm release of lab/releases.toml.
-	@$(call run_tests,-m "not long")
+	@$(call run_tests,300,-m "not long")
 
 test-long: $(DEV)  ## The same with the long forms of the long tests.
-	@$(call run_tests,)
+	@$(call run_tests,1800,)
 
 lint: $(DEV)  ## Format, ruff, mypy, import contracts.
 	$(BIN)/ruff format --check .
@@ -45,11 +45,13 @@ clean:  ## Stop the lab and delete its state, the virtual environment and the ca
 	@$(PYTHON) -m lab clean
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+# A test that hangs is shown with its stack and fails after $(1) seconds; the others go on.
 # Exit code 3 of the lab: this machine lacks something. The tests that need it are then skipped by name.
 define run_tests
 	trap '$(BIN)/python -m lab down --unless-in-use || true' EXIT; \
 	$(BIN)/python -m lab prepare-tests || [ $$? = 3 ] || exit 1; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(1) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(2) $(ARGS) \
+	  -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true
 endef
 
 $(BIN)/python:

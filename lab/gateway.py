@@ -41,7 +41,14 @@ def settings_for(
             "cluster": "lab",
         },
         "authenticate": {
-            "issuers": [{"issuer": issuer, "audiences": [provider.audience], "profile": "rfc9068"}]
+            "issuers": [
+                {
+                    "issuer": issuer,
+                    "audiences": [provider.audience],
+                    "profile": "rfc9068",
+                    "groups_claim": "groups",
+                }
+            ]
         },
         "map_user": {
             "rules": [

@@ -84,6 +84,11 @@ def _inheritable() -> list[int]:
     return found
 
 
+def _has_closed_all(pid: int) -> bool:
+    """Whether a zombie holds no socket any more: it loses its executable first, its last thread's files at last."""
+    return _is_zombie(pid) and len(list(Path(f"/proc/{pid}/task").glob("*"))) <= 1
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A process whose number, start time and program are kept in a file."""
@@ -159,7 +164,7 @@ def end(pid: int, seconds: float = 15.0, first: signal.Signals = signal.SIGTERM)
     def gone() -> bool:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-        return start_ticks_of(pid) != ticks or not executable_of(pid)
+        return start_ticks_of(pid) != ticks or _has_closed_all(pid)
 
     for sign, patience in ((first, seconds), (signal.SIGKILL, 10.0)):
         with contextlib.suppress(ProcessLookupError):

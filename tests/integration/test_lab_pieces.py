@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lab import machine, mounts, places, releases
 from lab.fleet import Outcome, is_enough
 from lab.identity_provider.node import WHEELS, locked_requirements
-from lab.ports import choose_ports, is_free, remembered_ports
+from lab.ports import choose_ports, free_port, is_free, remembered_ports
 from lab.processes import LabError, Recorded, end, start_ticks_of
 from lab.progress import Progress
 from lab.submission import exit_code_of, state_of
@@ -203,6 +203,30 @@ def test_a_recorded_process_is_found_and_stopped(tmp_path: Path) -> None:
     assert process.stop()
     assert not start_ticks_of(pid)
     assert not process.stop()
+
+
+LISTENER = """
+import socket, sys, threading, time
+with socket.socket() as listener:
+    listener.bind(("127.0.0.1", int(sys.argv[1])))
+    listener.listen()
+    for _ in range(200):
+        threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_stopped_server_has_left_its_port(tmp_path: Path, attempt: int) -> None:
+    """One with many threads: its first may be gone while the others still hold its sockets."""
+    port, log = free_port(), tmp_path / "log"
+    process = Recorded(tmp_path / "pid", "python")
+    process.start([sys.executable, "-c", LISTENER, str(port)], log)
+    process.await_answer(lambda: bool(log.read_text()), 30, log)
+    assert not is_free(port)
+    process.stop()
+    assert is_free(port)
 
 
 def test_a_daemon_keeps_no_descriptor_of_whoever_started_it(tmp_path: Path) -> None:
