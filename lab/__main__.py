@@ -12,6 +12,7 @@ from lab.fleet import bring_down, bring_up, forget_all, report
 from lab.machine import MachineLacksError
 from lab.processes import LabError
 from lab.progress import Progress
+from lab.rootfs import MovedError
 from lab.slurm import SlurmRelease, all_releases
 
 DONE, FAILED, LACKING = 0, 1, 3
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MachineLacksError as lacking:
         sys.stderr.write(f"This machine lacks something:\n{lacking}\n")
         return LACKING
-    except (LabError, OSError) as error:
+    except (LabError, MovedError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
     except LookupError as unknown:

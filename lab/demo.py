@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -16,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from lab import machine, ports
-from lab.fleet import in_use
+from lab.fleet import in_use, is_in_use
 from lab.gateway import Answer, GatewayProcess, settings_for
 from lab.identity_provider import IdentityProvider
 from lab.places import CHECKOUT, is_locked, locked, state_root, write_private
@@ -26,6 +27,7 @@ from lab.releases import releases
 from lab.slurm import SlurmRelease
 from lab.submission import FINAL, exit_code_of, state_of, submission, user_of
 
+FOLDER = state_root() / "gateway"
 USER = "alice"
 SCRIPT = """#!/bin/bash
 echo "I am $(id -un), uid $(id -u), on $(hostname), job $SLURM_JOB_ID."
@@ -42,11 +44,13 @@ class Stopped(BaseException):
     """Ctrl-C, SIGTERM or a closed terminal: time to stop everything that was started."""
 
 
-def demonstrate(*, once: bool, port: int) -> int:
-    """Bring everything up, run one job, and stay until Ctrl-C unless once. The exit code."""
+def demonstrate(*, once: bool, port: int, folder: Path = FOLDER) -> int:
+    """Bring everything up, run one job, and stay until Ctrl-C unless once. The exit code.
+
+    A folder holds the gateway's files; demos in different folders may run at the same time.
+    """
     machine.require()
     progress = Progress("demo")
-    folder = state_root() / "gateway"
     if is_locked(folder / "lock"):
         raise LabError(
             "another demo of this checkout is running; stop it with Ctrl-C there, or type: make stop"
@@ -93,7 +97,8 @@ def _bring_up(
     """Slurm, the provider and the gateway; whatever of them is started here is stopped with the stack."""
     release = SlurmRelease(releases()[0])
     _start_slurm(stack, release, progress)
-    provider = IdentityProvider("demo", audience=f"https://localhost:{port}")
+    name = f"demo-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    provider = IdentityProvider(name, audience=f"https://localhost:{port}")
     stack.callback(provider.down)
     provider.up(progress)
     settings = _settings(release, provider, folder, port)
@@ -104,12 +109,18 @@ def _bring_up(
 def _start_slurm(stack: ExitStack, release: SlurmRelease, progress: Progress) -> None:
     held = ExitStack()
     held.enter_context(in_use(progress))
-    was_down = not release.running()
+    before = release.running()
 
     def stop() -> None:
         held.close()
-        if was_down and not is_locked(state_root() / "in-use"):
+        ours = [name for name in release.running() if name not in before]
+        if is_in_use():
+            progress.say("Slurm is left running: another process uses it")
+        elif not before:
             release.down(progress)
+        else:
+            for name in reversed(ours):
+                release.stop(name)
 
     stack.callback(stop)
     release.up(progress)

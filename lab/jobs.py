@@ -16,8 +16,8 @@ FAREWELL_SECONDS = 10.0
 def cancel_all(layout: Layout) -> None:
     """Cancel every job, the held and pending ones too, and wait for the running ones to end."""
     cancel = layout.command(["scancel", "--partition=debug"], "slurm")
-    subprocess.run(cancel, capture_output=True, timeout=60, check=False)
-    with contextlib.suppress(LabError):
+    with contextlib.suppress(LabError, subprocess.TimeoutExpired):
+        subprocess.run(cancel, capture_output=True, timeout=60, check=False)
         wait_until(lambda: not job_steps(layout), FAREWELL_SECONDS, "the jobs' end")
 
 
