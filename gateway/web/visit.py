@@ -15,6 +15,7 @@ from gateway.pipeline import Pipeline, note_denial
 from gateway.stages.forward import may_change_state
 from gateway.stages.forward_result import job_ids, slurm_errors
 from gateway.web.disconnect import AsgiReceive, AsgiSend, ClientWatch, Scope
+from gateway.web.head_memo import HeadMemo
 from gateway.web.problems import render
 from gateway.web.relay import BodyDeadlines, ReadingRate, Spool, take_body
 
@@ -132,8 +133,13 @@ class Visit:
         headers, client = scope["headers"], scope["client"]
         peer = client[0] if client else None
         receive = self._serving.receive
+        memo: HeadMemo | None = self._extensions.get("gateway.head")
+        request = memo.recall(receive, record.request_id) if memo is not None else None
         try:
-            request = receive(scope["method"], raw_target, headers, peer, record.request_id)
+            if request is None:
+                request = receive(scope["method"], raw_target, headers, peer, record.request_id)
+                if memo is not None:
+                    memo.keep(receive, request)
         except BaseException:
             record.raw_target = raw_target.decode("latin-1")
             record.client_address, record.forwarded_for = receive.client(headers, peer)

@@ -1,0 +1,75 @@
+"""The exchanges of one connection, one after the other -> run by one task, instead of a task for each.
+
+asyncio keeps every task in a weak set that is written in Python: making and dropping a task for each
+request cost as much as reading it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from uvicorn._types import ASGI3Application
+
+
+class Runs(Protocol):
+    """An exchange, as far as this is concerned. It does not raise: what fails has been answered."""
+
+    @property
+    def run_asgi(self) -> Callable[[ASGI3Application], Awaitable[None]]: ...
+
+
+class Turns:
+    """`tasks` holds the task while an exchange runs and not while it waits, for the server's drain."""
+
+    __slots__ = ("_app", "_due", "_is_over", "_loop", "_task", "_tasks", "_waiter")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        app: ASGI3Application,
+        tasks: set[asyncio.Task[None]],
+    ) -> None:
+        self._loop = loop
+        self._app = app
+        self._tasks = tasks
+        self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[Runs | None] | None = None
+        self._due: Runs | None = None
+        self._is_over = False
+
+    def start(self, exchange: Runs) -> None:
+        """Run an exchange. The one before it has been answered, but may not have returned yet."""
+        waiter, task = self._waiter, self._task
+        if task is None:
+            self._task = task = self._loop.create_task(self._run(exchange))
+            self._tasks.add(task)
+        elif waiter is not None:
+            self._waiter = None
+            self._tasks.add(task)
+            waiter.set_result(exchange)
+        else:
+            self._due = exchange
+
+    def end(self) -> None:
+        """No more will come: the connection is gone. What runs goes on to its own end."""
+        self._is_over = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _run(self, first: Runs) -> None:
+        exchange: Runs | None = first
+        while exchange is not None:
+            await exchange.run_asgi(self._app)
+            exchange, self._due = self._due, None
+            if exchange is None and not self._is_over:
+                exchange = await self._next()
+        if self._task is not None:
+            self._tasks.discard(self._task)
+
+    async def _next(self) -> Runs | None:
+        if self._task is not None:
+            self._tasks.discard(self._task)
+        waiter: asyncio.Future[Runs | None] = self._loop.create_future()
+        self._waiter = waiter
+        return await waiter

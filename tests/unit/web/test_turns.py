@@ -1,0 +1,83 @@
+"""One task for all exchanges of a connection: each runs, in order, and the server sees who is busy."""
+
+import asyncio
+from typing import Any
+
+from gateway.web.turns import Turns
+
+
+class Exchange:
+    """Runs until its gate opens and notes its name."""
+
+    def __init__(self, name: str, done: list[str]) -> None:
+        self.name, self.done = name, done
+        self.gate = asyncio.Event()
+        self.tasks: set[asyncio.Task[Any] | None] = set()
+
+    async def run_asgi(self, app: object) -> None:
+        self.tasks.add(asyncio.current_task())
+        await self.gate.wait()
+        self.done.append(self.name)
+
+
+async def app(scope: object, receive: object, send: object) -> None:
+    """Never called: the exchanges of this test run themselves."""
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def make() -> tuple[Turns, set[asyncio.Task[None]], list[str]]:
+    tasks: set[asyncio.Task[None]] = set()
+    return Turns(asyncio.get_running_loop(), app, tasks), tasks, []
+
+
+async def test_exchanges_run_one_after_the_other_in_the_same_task() -> None:
+    turns, tasks, done = make()
+    first, second = Exchange("first", done), Exchange("second", done)
+    for exchange in (first, second):
+        turns.start(exchange)
+        await settle()
+        assert len(tasks) == 1, "busy"
+        exchange.gate.set()
+        await settle()
+        assert not tasks, "waiting"
+    assert done == ["first", "second"]
+    assert first.tasks == second.tasks
+    turns.end()
+
+
+async def test_an_exchange_that_is_due_before_the_last_has_returned_is_not_lost() -> None:
+    turns, tasks, done = make()
+    first, second = Exchange("first", done), Exchange("second", done)
+    second.gate.set()
+    turns.start(first)
+    await settle()
+    turns.start(second)
+    first.gate.set()
+    await settle()
+    assert done == ["first", "second"]
+    assert not tasks
+    turns.end()
+
+
+async def test_the_task_ends_with_its_connection_waiting_or_busy() -> None:
+    for is_busy in (False, True):
+        turns, tasks, done = make()
+        exchange = Exchange("only", done)
+        turns.start(exchange)
+        await settle()
+        (task,) = tasks
+        if is_busy:
+            turns.end()
+        exchange.gate.set()
+        await settle()
+        if not is_busy:
+            assert not task.done()
+            turns.end()
+            await settle()
+        assert task.done()
+        assert not tasks
+        assert done == ["only"]
