@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Protocol
 
 Scope = MutableMapping[str, Any]
@@ -17,6 +18,34 @@ class Disconnects(Protocol):
     """What the gateway's own HTTP protocol offers as `gateway.disconnect`: call me when it happens."""
 
     def __call__(self, callback: Callable[[], None], /) -> Callable[[], None]: ...
+
+
+class Watchers:
+    """Who wants to be told when one client goes away."""
+
+    __slots__ = ("_callbacks",)
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[], None]] = []
+
+    def add(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have it called, once; what is returned takes it back."""
+        self._callbacks.append(callback)
+        return partial(self._remove, callback)
+
+    def _remove(self, callback: Callable[[], None]) -> None:
+        if callback in self._callbacks:
+            self._callbacks.remove(callback)
+
+    def clear(self) -> None:
+        """Nobody wants to know any more."""
+        self._callbacks.clear()
+
+    def tell(self) -> None:
+        """The client has gone."""
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
 
 class ClientWatch:

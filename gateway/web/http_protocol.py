@@ -12,18 +12,15 @@ uvicorn's httptools protocol, hardened where an ASGI application sees a fault to
 A fault inside a body belongs to a request that the application has already: there the application's
 `receive()` raises Denied, so that it is answered and audited where the request is.
 
-The scope's "extensions" hold four things that ASGI lacks:
-
-- "gateway.target": the raw request target, as it was sent.
-- "gateway.disconnect": takes a callback for the moment the client goes away, returns the way to take
-  it back. Without it a task per request would have to wait for that.
-- "gateway.abort": ends the connection at once, so that half an answer is not taken for a whole one.
-- "gateway.respond": sends a whole answer in one write; see Exchange.respond.
+The scope's "extensions" hold what ASGI lacks: "gateway.target", the raw request target as it was sent;
+"gateway.disconnect", which takes a callback for the moment the client goes away and returns the way to
+take it back; "gateway.abort", which ends the connection, so that half an answer is not taken for a whole
+one; "gateway.respond", a whole answer in one write; "gateway.head", the memo of a head that repeats.
 """
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
 
@@ -38,6 +35,7 @@ from uvicorn.server import ServerState
 from gateway.denial import Denied, Reason
 from gateway.request.host import is_valid_host
 from gateway.web.body_framing import BodyFraming, body_framing
+from gateway.web.disconnect import Watchers
 from gateway.web.exchange import Exchange, Outlet, Problem
 from gateway.web.head_form import HEAD_END, check_complete, check_partial, method_and_target
 from gateway.web.head_memo import HeadMemo
@@ -99,7 +97,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
-        self._watchers: list[Callable[[], None]] = []
+        self._watchers = Watchers()
         self._turns = Turns(self.loop, self.app, self.tasks)
         self._event = asyncio.Event()
         self._known_head = b""
@@ -123,13 +121,12 @@ class HardenedProtocol(HttpToolsProtocol):
         self._is_over = True
         self._pending = b""
         self._stop_timer()
-        self._stop_stall()
+        if self._stall is not None:
+            self._stall.cancel()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._turns.end()
-        watchers, self._watchers = self._watchers, []
-        for callback in watchers:
-            callback()
+        self._watchers.tell()
 
     def shutdown(self) -> None:
         """Close when the answer under way, if any, is complete."""
@@ -145,7 +142,9 @@ class HardenedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """The client has read."""
         super().resume_writing()
-        self._stop_stall()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing has come for a while."""
@@ -325,13 +324,7 @@ class HardenedProtocol(HttpToolsProtocol):
         """Have `callback` called once, from the event loop, if the client goes away first."""
         if self._exchange is not None and self._exchange.disconnected:
             self.loop.call_soon(callback)
-        else:
-            self._watchers.append(callback)
-        return partial(self._unwatch, callback)
-
-    def _unwatch(self, callback: Callable[[], None]) -> None:
-        if callback in self._watchers:
-            self._watchers.remove(callback)
+        return self._watchers.add(callback)
 
     def _on_deadline(self) -> None:
         self._timer = None
@@ -344,11 +337,6 @@ class HardenedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _stop_stall(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
 
     def _cut(self) -> None:
         self.transport.abort()
