@@ -33,17 +33,21 @@ def test_the_install_steps_of_the_image_give_a_gateway_that_runs(tmp_path: Path)
     """The virtual environment holds what the lock file names, and every page and table of ours."""
     copy_sources(tmp_path)
     (step,) = re.findall(r"^RUN sh (\S+) (\S+) (\S+)$", build_stage(), re.MULTILINE)
-    script, source, _ = (tmp_path / part.lstrip("/") for part in step)
+    script, source, _ = [str(tmp_path / str(part).lstrip("/")) for part in step]
     venv = tmp_path / "venv"
-    subprocess.run(["sh", str(script), str(source), str(venv)], check=True)
-    command = [venv / "bin/slurm-gateway", "--version"]
+    subprocess.run(["sh", script, source, str(venv)], check=True)
+    command = [str(venv / "bin/slurm-gateway"), "--version"]
     assert (
         "slurm-gateway"
         in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     )
     code = "from gateway.web.portal import read_error_page; print(read_error_page('busy'))"
     page = subprocess.run(
-        [venv / "bin/python", "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path
+        [str(venv / "bin/python"), "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert page.stdout.startswith("# busy (503)")
 
