@@ -133,3 +133,21 @@ def test_a_query_of_more_parameters_than_any_operation_has_is_refused() -> None:
     with pytest.raises(Denied) as refusal:
         canonical_target(f"/a?{'&'.join(fields)}".encode())
     assert refusal.value.reason is Reason.TARGET_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"http://h/a", "begin with a slash"),
+        (b"/a%zz", "two hexadecimal digits"),
+        (b"/a//b", "empty or a dot segment"),
+        (b"/a%2fb", "encoded character"),
+        (b"/a?b=1+2", "a plus sign as %2B"),
+        (b"/a?b=1&b=2", "given twice"),
+        (b"/a?b", "name=value"),
+    ],
+)
+def test_a_client_is_told_what_to_mend(raw: bytes, words: str) -> None:
+    with pytest.raises(Denied) as refusal:
+        canonical_target(raw)
+    assert words in refusal.value.detail

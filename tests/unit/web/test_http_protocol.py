@@ -298,6 +298,38 @@ async def test_a_body_that_was_there_all_along_keeps_the_connection() -> None:
     assert b"connection: close" not in connection.transport.written
 
 
+class ForgetfulParser:
+    """The real parser, which gets some bytes less than there are."""
+
+    def __init__(self, parser: Any, missing: int) -> None:
+        self._parser = parser
+        self._missing = missing
+
+    def feed_data(self, data: bytes) -> None:
+        self._parser.feed_data(data[: -self._missing])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+
+async def test_a_parser_that_sees_another_end_of_a_body_ends_the_connection() -> None:
+    connection = Connection()
+    await connection.feed(POST)
+    connection.protocol.parser = ForgetfulParser(connection.protocol.parser, 1)
+    await connection.feed(b"{  }")
+    assert connection.faults == [Reason.FRAMING_INVALID]
+    assert connection.statuses == [400]
+    assert "write_eof" in connection.transport.deeds
+
+
+async def test_a_parser_that_sees_another_end_of_a_head_ends_the_connection() -> None:
+    connection = Connection()
+    connection.protocol.parser = ForgetfulParser(connection.protocol.parser, 2)
+    await connection.feed(GET)
+    assert [refusal.reason for refusal in connection.refusals] == [Reason.FRAMING_INVALID]
+    assert connection.scopes == []
+
+
 # refusals
 
 
