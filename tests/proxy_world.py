@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.edges.spool import Spool
-from gateway.model import AuditRecord, AuthorizedCall, Identity, InboundRequest
-from gateway.pipeline import Pipeline
+from gateway.model import AuditRecord, AuthorizedCall, Identity, InboundRequest, Lease
+from gateway.pipeline import Pipeline, Slots
 from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.web.proxy import Proxy
@@ -27,6 +27,8 @@ class World:
         self.upstream = FakeUpstream(plan or Plan())
         self.fails = fails or {}
         self.records: list[AuditRecord] = []
+        self.slots: Slots | None = None
+        """Real slots, in the place of one that everybody gets."""
         self.opened = 0
         self.leased = 0
         self.lease, self.slot = FakeLease(), FakeLease()
@@ -77,7 +79,9 @@ class World:
             raise self.fails["authorize"]
         return self.call
 
-    async def acquire(self, _: object) -> FakeLease:
+    async def acquire(self, identity: Identity) -> Lease:
+        if self.slots is not None:
+            return await self.slots.acquire(identity)
         if self.waiting_for_slot is not None:
             await self.waiting_for_slot.wait()
         if "slots" in self.fails:

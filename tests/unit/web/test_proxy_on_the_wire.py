@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.denial import Denied, Reason
+from gateway.edges.slots import FairSlots
 from gateway.web.http_protocol import ProtocolLimits, hardened_protocol
 from gateway.web.listening import bind
 from gateway.web.problems import render
@@ -246,6 +247,31 @@ async def test_who_hangs_up_inside_the_upload_is_recorded_and_nothing_is_sent() 
         caller.hang_up()
         await settled(lambda: at.codes == ["client-closed"])
         assert at.server.seen == []
+
+
+async def test_slow_uploads_hold_no_connection_to_slurmrestd() -> None:
+    async with gateway(answering(lambda _: answer()), connections=4) as at:
+        at.world.call = SUBMIT
+        for _ in range(20):
+            await at.call(post(500) + b"x" * 100)
+        await asyncio.sleep(0.1)
+        assert at.server.opened == 0
+        quick = await at.call(post(2) + b"{}")
+        assert (await quick.answer())[0] == 200
+
+
+async def test_readers_that_stop_hold_no_connection_to_slurmrestd() -> None:
+    """Twelve answers of 5 MB that nobody reads yet: three for each connection."""
+    body = BIG[:5_000_000]
+    async with gateway(answering(lambda _: answer(body)), connections=4) as at:
+        at.world.slots = FairSlots(4, 100, 30)
+        stopped = [await at.call(GET) for _ in range(12)]
+        await settled(lambda: len(at.server.seen) == 12, seconds=10)
+        quick = await at.call(GET)
+        assert (await quick.answer())[2] == body
+        assert at.server.opened <= 4
+        for caller in stopped:
+            assert (await caller.answer())[2] == body
 
 
 async def test_who_does_not_read_is_cut_off() -> None:
