@@ -31,7 +31,9 @@ _RAW_QUERY: Final = re.compile(rb"[" + _UNRESERVED + rb"!$'()*,:@\[\]/%=&]*")
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _NO_SEGMENT_BYTE: Final = re.compile(rb"[^\x20-\x7e]|[/?#%;\\{}]")
 _NO_VALUE_BYTE: Final = re.compile(rb"[^\x20-\x7e]|[%;\\#&]")
-_NAME: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
+_NAME: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_.\-]*(?:[ /][A-Za-z0-9_.\-]+)*")
+"""Since v0.0.42 slurmrestd has parameters such as "Exclude parent id/name"."""
+_MAXIMUM_NAME_BYTES: Final = 64
 
 
 def canonical_target(raw: bytes) -> Target:
@@ -86,7 +88,7 @@ def _parameter(raw: bytes) -> tuple[str, str]:
     if not equals or b"=" in raw_value:
         _refuse("A query parameter must be written name=value, with an equals sign inside as %3D.")
     name, value = _decode_once(raw_name), _decode_once(raw_value)
-    if not _NAME.fullmatch(name):
+    if len(name) > _MAXIMUM_NAME_BYTES or not _NAME.fullmatch(name):
         _refuse("A query parameter has no valid name.")
     if name.lower() == b"access_token":
         raise Denied(Reason.CREDENTIALS_AMBIGUOUS, "token in the query")

@@ -3,9 +3,12 @@
 import csv
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab.gateway import GatewayProcess
+from lab.identity_provider import IdentityProvider
 from lab.slurm import SlurmRelease
 
 EXTRACT = Path(__file__).parent.parent / "unit/slurm_api/data/openapi_documents.tsv"
@@ -64,3 +67,20 @@ def test_the_extract_is_what_the_release_says_of_itself(slurm_release: SlurmRele
     said, kept = rows_of_document(json.loads(body)), rows_of_extract(slurm_release.release.slurm)
     assert said - kept == set()
     assert kept - said == set()
+
+
+def test_a_parameter_with_a_name_of_several_words_gets_through(
+    slurm_release: SlurmRelease,
+    shared_gateway: Callable[[SlurmRelease], GatewayProcess],
+    identity_provider: IdentityProvider,
+) -> None:
+    """v0.0.42 and later call some of them "Include usage" and the like; older ones know no such name."""
+    version = slurm_release.api_versions[0]
+    gateway = shared_gateway(slurm_release)
+    target = f"/slurmdb/{version}/associations?Include%20usage=true"
+    answer = gateway.ask("GET", target, identity_provider.token_for("bob"))
+    if version in ("v0.0.42", "v0.0.45"):
+        assert answer.status == 200, answer.body
+        assert answer.json()["associations"]
+    else:
+        assert (answer.status, answer.json()["code"]) == (400, "query-unlisted")
