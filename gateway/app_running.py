@@ -119,7 +119,9 @@ class Application:
             + _MOST_HANDED_BYTES / config.forward.minimum_bytes_per_second,
             connections=config.server.connections,
         )
-        return hardened_protocol(limits, self._note_refusal, render)
+        return hardened_protocol(
+            limits, self._note_refusal, render, on_overflow=self.metrics.count_overflow
+        )
 
     def _note_refusal(self, refusal: Refusal) -> None:
         """Record what the pipeline never saw. Nothing waits for it: the answer is out already."""

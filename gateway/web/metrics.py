@@ -92,6 +92,7 @@ class Metrics:
         self.tallies: dict[_Key, _Tally] = {}
         self.times: dict[tuple[str, str], tuple[_Times, _Times]] = {}
         self.refusals: dict[str, int] = {}
+        self.overflows = 0
         self.registry.register(_Counted(self))
         self.registry.register(_Running(read))
 
@@ -106,6 +107,10 @@ class Metrics:
             tally.upstream.add(record.upstream_seconds)
         if record.code:
             self.refusals[record.code] = self.refusals.get(record.code, 0) + 1
+
+    def count_overflow(self) -> None:
+        """Count a client connection that was closed because there were too many."""
+        self.overflows += 1
 
     def _tally(self, key: _Key) -> _Tally:
         """Methods come from the wire before anything is refused: unknown ones share one label."""
@@ -142,6 +147,11 @@ class _Counted(Collector):
         for code, count in self._metrics.refusals.items():
             refusals.add_metric([code], count)
         yield from (requests, refusals)
+        yield CounterMetricFamily(
+            "slurm_gateway_connections_refused",
+            "Client connections above server.connections, closed unanswered.",
+            self._metrics.overflows,
+        )
         yield self._histogram("request", "From the whole head to the last byte.", 0)
         yield self._histogram("upstream", "The part of it spent on slurmrestd.", 1)
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -348,6 +349,21 @@ def test_what_the_pipeline_never_sees_is_recorded_and_counted_too(
             f'slurm_gateway_refusals_total{{code="{code}"}} 1.0'
             in gateway.operations("/metrics")[1].decode()
         )
+
+
+def test_connections_above_the_limit_are_closed_and_counted(tmp_path: Path) -> None:
+    with served(tmp_path, {"server": {"connections": 1}}) as gateway:
+        first = gateway.connect()
+        assert ask_on(first, "/")[0] == 200
+        with (
+            socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as second,
+            suppress(ConnectionResetError),  # the same, said more loudly
+        ):
+            assert second.recv(1) == b""
+        assert ask_on(first, "/")[0] == 200
+        first.close()
+        metrics = gateway.operations("/metrics")[1]
+        assert b"slurm_gateway_connections_refused_total 1.0" in metrics
 
 
 def _await(condition: Callable[[], bool]) -> None:

@@ -186,6 +186,7 @@ def test_running_parts_are_read_when_somebody_asks() -> None:
         "pool_idle": 5,
         "audit_lines_total": 100,
         "audit_failures_total": 2,
+        "connections_refused_total": 0,
     }
     assert found["slurm_gateway_keys_age_seconds", frozenset({("issuer", "https://a")})] == 12.5
     assert found["slurm_gateway_keys_failures_total", frozenset({("issuer", "https://b")})] == 9
