@@ -37,6 +37,7 @@ from gateway.web.server import Listener
 from gateway.web.tls import Pair, TlsError, new_context, read_pair, use_pair
 
 _SPARE_FILES = 512
+_OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ class Serving:
         self._announce()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)  # a request leaves no cycles behind
 
     def _make_listeners(self, public: Bound, operations: Bound | None = None) -> list[Listener]:
         application = self._application

@@ -91,7 +91,12 @@ class ClientWatch:
     def stop(self) -> None:
         """The request is over; nothing is watched any more."""
         self.is_cuttable = False
-        self._stop()
+        stop, self._stop = self._stop, _nothing  # it knows this watch: a circle otherwise
+        stop()
         watcher = self._watcher
         if watcher is not None and not watcher.done():
             watcher.cancel()
+
+
+def _nothing() -> None:
+    """There is nothing left to take back."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGI3Application, ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from gateway.denial import Denied, Reason
@@ -32,6 +32,19 @@ class Exchange(RequestResponseCycle):
 
     fault: Denied | None = None
     report: Callable[[Denied, str, str], Problem]
+
+    async def run_asgi(self, app: ASGI3Application) -> None:
+        """As uvicorn has it; then let go of itself.
+
+        The scope offers `respond`, and so this exchange: a circle that only the garbage collector
+        would open, hundreds of times a second.
+        """
+        try:
+            await super().run_asgi(app)
+        finally:
+            extensions = self.scope.get("extensions")
+            if extensions is not None:
+                extensions.clear()
 
     async def receive(self) -> ASGIReceiveEvent:
         """As ASGI has it; raises `fault` as soon as there is one."""

@@ -1,9 +1,11 @@
 """One task for all exchanges of a connection: each runs, in order, and the server sees who is busy."""
 
 import asyncio
+import gc
 from typing import Any
 
 from gateway.web.turns import Turns
+from tests.unit.web.test_http_protocol import Connection
 
 
 class Exchange:
@@ -81,3 +83,27 @@ async def test_the_task_ends_with_its_connection_waiting_or_busy() -> None:
         assert task.done()
         assert not tasks
         assert done == ["only"]
+
+
+class Forgetful(list[Any]):
+    """Keeps nothing, so that only circles could keep a request alive."""
+
+    def append(self, _: Any) -> None:
+        """Forget it."""
+
+
+async def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:
+    """Thirteen objects each were left before, which took a tenth of the time under load."""
+    connection = Connection()
+    connection.scopes = Forgetful()
+    request = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+    await connection.feed(request)
+    gc.collect()
+    gc.disable()
+    try:
+        await connection.feed(*[request] * 50)
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert connection.statuses == [200] * 51
+    assert left < 50
