@@ -44,7 +44,7 @@ class Exchange(RequestResponseCycle):
         finally:
             extensions = self.scope.get("extensions")
             if extensions is not None:
-                extensions.clear()
+                extensions.pop("gateway.respond", None)
 
     async def receive(self) -> ASGIReceiveEvent:
         """As ASGI has it; raises `fault` as soon as there is one."""
