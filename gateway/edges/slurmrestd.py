@@ -145,21 +145,19 @@ class Slurmrestd:
 
     async def _is_diag_refused(self, credential: UpstreamCredential, version: str) -> bool:
         """Whether the same credential is refused, promptly, for a read that any user may make."""
+        head, seconds = self._head(diag(version), credential), self._prompt_seconds
         try:
-            async with asyncio.timeout(self._prompt_seconds):
-                connection = await self._pool.open((credential.user, credential.token.reveal))
-                connection.reserved = True
-                try:
-                    answer = await connection.exchange(
-                        self._head(diag(version), credential), None, self._prompt_seconds
-                    )
-                    await answer.read_all(_MOST_ERROR_BYTES)
-                finally:
-                    connection.close()
-        except (ConnectFailed, UpstreamFailed, TimeoutError):
+            connection = await self._pool.open((credential.user, credential.token.reveal))
+            connection.reserved = True
+            try:
+                answer = await connection.exchange(head, None, seconds)
+                await answer.read_all(_MOST_ERROR_BYTES)
+            finally:
+                connection.close()
+        except (ConnectFailed, UpstreamFailed):
             return False
-        status = answer.head.status
-        return is_refusal(status) or may_be_refusal(status, answer.whole or b"")
+        status, body = answer.head.status, answer.whole or b""
+        return is_refusal(status) or (answer.seconds < seconds and may_be_refusal(status, body))
 
     # may connections be shared?
 

@@ -144,7 +144,10 @@ def read_head(head: bytes) -> AnswerHead:
     if status == _SWITCHING_PROTOCOLS or any(name == b"transfer-encoding" for name, _ in fields):
         raise HeadInvalid("an upgrade or a transfer coding was not asked for")
     has_body = status >= _FIRST_FINAL_STATUS and status not in _WITHOUT_BODY
-    length = _length(fields) if has_body else 0
+    stated = _stated_length(fields)
+    if has_body and stated is None:
+        raise HeadInvalid("the length is not stated")
+    length = stated if has_body and stated is not None else 0
     keep_alive = line.startswith(b"HTTP/1.1") and not _closes(fields)
     headers = _client_headers(fields, length, has_body)
     written = b"".join([b"%b: %b\r\n" % pair for pair in headers])
@@ -155,9 +158,11 @@ def _split(lines: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:
     return [line.partition(b":") for line in lines]
 
 
-def _length(fields: list[tuple[bytes, bytes]]) -> int:
+def _stated_length(fields: list[tuple[bytes, bytes]]) -> int | None:
     stated = [value for name, value in fields if name == b"content-length"]
-    if len(stated) != 1 or not stated[0].isdigit() or len(stated[0]) > _MAXIMUM_LENGTH_DIGITS:
+    if not stated:
+        return None
+    if len(stated) > 1 or not stated[0].isdigit() or len(stated[0]) > _MAXIMUM_LENGTH_DIGITS:
         raise HeadInvalid("the length is not stated in exactly one way")
     return int(stated[0])
 

@@ -9,7 +9,7 @@ from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import UpstreamFailed
 from gateway.edges.upstream_connection import UpstreamConnection
 from gateway.model import AuthorizedCall, Risk
-from gateway.stages.forward import Patience
+from gateway.stages.forward import AnswerHead, Patience, read_head
 from tests.fakes import make_call
 from tests.scripted_upstream import Script, Seen, Wire, answer, answering
 from tests.upstream_kit import (
@@ -390,15 +390,21 @@ async def test_a_cancelled_wait_closes_the_connection() -> None:
 
 
 async def test_a_wait_cancelled_with_the_answer_in_hand_leaves_nothing_half_read() -> None:
-    async with upstream(answering(lambda _: answer(b"x" * 30_000_000))) as (server, client):
+    """The head has been read, and the cancellation comes before the task has seen it."""
+    async with upstream(answering(lambda _: answer(b"x" * 3_000_000)), buffer_bytes=1000) as (
+        server,
+        client,
+    ):
+        loop = asyncio.get_running_loop()
         waiting = asyncio.create_task(client.slurmrestd.send(make_grant()))
-        await settled(lambda: server.seen)
-        for _ in range(200):
-            if waiting.done():
-                break
-            await asyncio.sleep(0.001)
-        if not waiting.cancel():
-            waiting.result().close()
+
+        def read_and_cancel(head: bytes) -> AnswerHead:
+            loop.call_soon(waiting.cancel)
+            return read_head(head)
+
+        client.pool._read_head = read_and_cancel  # type: ignore[assignment]  # a race, made certain
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
         await settled(lambda: server.live == 0)
 
 
@@ -411,6 +417,21 @@ async def test_an_answer_to_an_upload_that_is_not_over_ends_both() -> None:
     async with upstream(early) as (server, client):
         status, _ = await client.ask(SUBMIT, body=b"x" * 20_000_000)
         assert status == 413
+        await settled(lambda: server.live == 0)
+
+
+async def test_a_connection_that_answered_too_early_serves_nobody_else() -> None:
+    """The rest of the body would be taken for the next request."""
+
+    async def early(wire: Wire) -> None:
+        await wire.reader.readuntil(b"\r\n\r\n")
+        await wire.send(answer(b"early"))
+        await wire.ended()
+
+    async with upstream(early) as (server, client):
+        client.pool.on_kept = lambda _connection, _lease: False
+        assert await client.ask(SUBMIT, body=b"x" * 20_000_000) == (200, b"early")
+        assert client.pool.unused == 0
         await settled(lambda: server.live == 0)
 
 

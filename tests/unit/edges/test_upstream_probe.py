@@ -151,6 +151,33 @@ def failing_for_all_but_good(status: str, body: bytes) -> Script:
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "proves"),
+    [
+        ("401 X", b"no", True),
+        ("511 X", b"{}", True),
+        ("500 X", b'{"errors":[{"error_number":-1}]}', True),
+        ("500 X", b'{"errors":[]}', False),
+        ("500 X", b'{"errors":[{"error_number":1800}]}', False),
+        ("502 X", b'{"errors":[{"error_number":1800}]}', False),
+        ("404 X", b"{}", False),
+        ("503 X", b"{}", False),
+        ("201 X", b"{}", False),
+        ("302 X", b"", False),
+    ],
+)
+async def test_only_a_certain_refusal_of_the_bad_token_is_a_proof(
+    status: str, body: bytes, proves: bool
+) -> None:
+    def reply(seen: Seen) -> bytes:
+        return answer(body, status) if seen.token == "not-a-token" else answer()
+
+    async with upstream(answering(reply)) as (_, client):
+        await client.ask()
+        await probed(client)
+        assert client.pool.is_shared is proves
+
+
+@pytest.mark.parametrize(
     ("status", "body"),
     [
         ("500 X", b'{"errors":[{"error_number":1800}]}'),
