@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol, cast
 
+from gateway.edges.late_writes import LateWrites
 from gateway.edges.upstream_answer import Answer, Failure, Room, UpstreamFailed
 from gateway.model import Body, Lease
 from gateway.stages.forward import (
@@ -48,6 +49,8 @@ class UpstreamConnection(asyncio.Protocol):
         credential: Credential,
         generation: int,
         room: Room,
+        *,
+        late_writes: LateWrites,
     ) -> None:
         self.credential = credential
         self.generation = generation
@@ -57,6 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._owner = owner
         self._read_head = read_head
         self._room = room
+        self._late_writes = late_writes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
@@ -91,7 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._deadline = now + first_byte_seconds
         try:
             if body is None:
-                cast("asyncio.Transport", self._transport).write(head)
+                self._late_writes.add(cast("asyncio.Transport", self._transport), head)
             else:
                 await self._send(head, body, waiter, first_byte_seconds)
             return await waiter

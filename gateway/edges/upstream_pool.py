@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.edges.late_writes import LateWrites
 from gateway.edges.upstream_answer import Room
 from gateway.edges.upstream_connection import Credential, UpstreamConnection
 from gateway.model import Lease
@@ -71,6 +72,7 @@ class UpstreamPool:
         self._idle_seconds = idle_seconds
         self._room = Room(buffer_bytes, connections * buffer_bytes)
         self._read_head = lru_cache(_HEADS_REMEMBERED)(read_head)
+        self._late_writes = LateWrites()
         self._open: set[UpstreamConnection] = set()
         self._idle: dict[Credential, list[UpstreamConnection]] = {}
         self._opening = 0
@@ -123,6 +125,7 @@ class UpstreamPool:
                 credential,
                 generation,
                 self._room,
+                late_writes=self._late_writes,
             )
 
         if self._address.path:

@@ -7,6 +7,7 @@ from uvicorn._types import ASGI3Application, ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from gateway.denial import Denied, Reason
+from gateway.edges.late_writes import LateWrites
 
 Problem = tuple[int, list[tuple[bytes, bytes]], bytes]
 """(status, headers as ASGI has them, body)."""
@@ -32,6 +33,7 @@ class Exchange(RequestResponseCycle):
 
     fault: Denied | None = None
     report: Callable[[Denied, str, str], Problem]
+    late_writes: LateWrites
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """As uvicorn has it; then let go of itself.
@@ -66,9 +68,12 @@ class Exchange(RequestResponseCycle):
         self.waiting_for_100_continue = False
         first = [b"%b: %b\r\n" % pair for pair in self.default_headers]
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(b"".join([STATUS_LINE[status], *first, lines, end, body]))
+        data = b"".join([STATUS_LINE[status], *first, lines, end, body])
         self.message_event.set()
-        if not self.keep_alive:
+        if self.keep_alive:
+            self.late_writes.add(self.transport, data)
+        else:
+            self.transport.write(data)
             self.transport.close()
         self.on_response()
         return True

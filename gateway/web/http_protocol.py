@@ -294,6 +294,7 @@ class HardenedProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         exchange.report = self._report
+        exchange.late_writes = self.terms.late_writes
         extensions: Any = {
             "gateway.target": self.url,
             "gateway.disconnect": self._watch_disconnect,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.denial import Denied, Reason
+from gateway.edges.late_writes import LateWrites
 from gateway.web.exchange import Problem
 from gateway.web.head_form import HeadLimits
 
@@ -48,6 +49,7 @@ class Terms:
     new_request_id: Callable[[], str]
     on_overflow: Callable[[], None]
     is_valid_host: Callable[[bytes], bool]
+    late_writes: LateWrites = field(default_factory=LateWrites)
 
 
 def new_request_id() -> str:

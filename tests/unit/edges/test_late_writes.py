@@ -1,0 +1,43 @@
+"""Writes wait for the end of a turn, keep their order, and pass over what has closed."""
+
+import asyncio
+
+from gateway.edges.late_writes import LateWrites
+
+
+class Line:
+    """A transport that notes what it was given in a list that several share."""
+
+    def __init__(self, written: list[bytes]) -> None:
+        self.written = written
+        self.closing = False
+
+    def write(self, data: bytes, /) -> None:
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+async def test_writes_go_out_in_order_after_everything_else_of_the_turn() -> None:
+    written: list[bytes] = []
+    late, one, other = LateWrites(), Line(written), Line(written)
+    late.add(one, b"1")
+    late.add(other, b"2")
+    late.add(one, b"3")
+    assert written == []
+    await asyncio.sleep(0)
+    assert written == [b"1", b"2", b"3"]
+    late.add(other, b"4")
+    await asyncio.sleep(0)
+    assert written == [b"1", b"2", b"3", b"4"]
+
+
+async def test_what_has_closed_meanwhile_is_not_written_to_and_holds_up_nobody() -> None:
+    written: list[bytes] = []
+    late, gone, here = LateWrites(), Line(written), Line(written)
+    late.add(gone, b"lost")
+    late.add(here, b"kept")
+    gone.closing = True
+    await asyncio.sleep(0)
+    assert written == [b"kept"]
