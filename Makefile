@@ -12,7 +12,7 @@ STEP := $(PYTHON) -m lab step
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint bench stop clean
+.PHONY: help install demo test test-long lint bench lock stop clean
 
 help:  ## Print this.
 	@echo "slurm-gateway: what to type"
@@ -37,6 +37,11 @@ lint: $(DEV)  ## Format, ruff, mypy, import contracts.
 
 bench: $(DEV)  ## Measure the gateway beside direct, nginx, HAProxy and Apache; write benchmarks/results.json.
 	$(BIN)/python -m benchmarks
+
+lock:  ## Write requirements/*.txt anew from pyproject.toml, keeping the versions that still fit.
+	@$(PIP) --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra server pyproject.toml -o requirements/server.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra server --group dev pyproject.toml -o requirements/dev.txt
 
 stop:  ## Stop whatever of the lab still runs.
 	@$(PYTHON) -m lab down

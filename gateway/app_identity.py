@@ -147,6 +147,10 @@ class Mapped:
     bindings: BindingsFile | None
 
 
+_BINDING_THREADS = 2
+"""None of NSS's, which may hang."""
+
+
 def make_map_user(
     section: MapUserSection,
     state_directory: Path,
@@ -163,7 +167,8 @@ def make_map_user(
     }
     directory = make_directory(section, threads)
     binds = any(rule.bind for rule in section.rules)
-    bindings = BindingsFile(state_directory / BINDINGS_FILE, threads) if binds else None
+    file = state_directory / BINDINGS_FILE
+    bindings = BindingsFile(file, FewThreads(_BINDING_THREADS)) if binds else None
     stage = _map_with(
         section,
         user_rules(section.rules, lambda path: FromTable(tables[path])),

@@ -40,9 +40,13 @@ class Issuing:
     state: Callable[[], str]
 
 
+FILE_THREADS = 2
+"""For each kind of file, and none of NSS's: a directory that hangs must not keep a key from being read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What credentials need from the rest of the gateway."""
+    """What credentials need from the rest of the gateway. `threads` are for NSS."""
 
     directory: NssDirectory
     threads: FewThreads
@@ -77,7 +81,7 @@ def _make_mint(
 ) -> Issuing:
     key = SigningKeyFile(
         section.key_file,
-        around.threads,
+        FewThreads(FILE_THREADS),
         group_readable=section.group_readable_key,
         credentials_directory=around.credentials_directory,
         own_uid=os.geteuid(),
@@ -108,7 +112,7 @@ def _make_tokens(section: AttachSection, around: Surroundings) -> FileTokens | C
     if section.token_file is not None:
         return FileTokens(
             str(section.token_file),
-            around.threads,
+            FewThreads(FILE_THREADS),
             credentials_directory=around.credentials_directory,
         )
     run = RunCommand(minimal_environment(around.environ), section.command_seconds)
