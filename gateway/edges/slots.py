@@ -119,25 +119,32 @@ class FairSlots:
         else:
             del self._held[key]
         self._free += 1
-        if self._waiting:
-            self._hand_out()
-
-    def _hand_out(self) -> None:
-        """The identity that was served longest ago and has not its whole share is next."""
-        while self._free:
-            key = next((k for k in self._waiting if self._held.get(k, 0) < self._share), None)
-            if key is None:
+        while self._waiting and self._free:
+            following = self._next()
+            if following is None:
                 return
-            line = self._waiting[key]
-            turn = line.popleft()
-            if line:
-                self._waiting.move_to_end(key)
-            self._left(key, line)
-            if turn.slot.done():
-                continue
+            self._hand_to(following)
+
+    def _next(self) -> _Key | None:
+        """The identity that was served longest ago and has not its whole share."""
+        held, share = self._held, self._share
+        for key in self._waiting:
+            if held.get(key, 0) < share:
+                return key
+        return None
+
+    def _hand_to(self, key: _Key) -> None:
+        line = self._waiting[key]
+        slot = line.popleft().slot
+        self.queued -= 1
+        if not line:
+            del self._waiting[key]
+        elif len(self._waiting) > 1:
+            self._waiting.move_to_end(key)
+        if not slot.done():
             self._free -= 1
             self._held[key] = self._held.get(key, 0) + 1
-            turn.slot.set_result(Slot(self, key))
+            slot.set_result(Slot(self, key))
 
     def _busy(self, note: str) -> Denied:
         after = max(1, min(5, ceil(self._queue_seconds)))
