@@ -30,7 +30,7 @@ import os, signal, sys, time
 from pathlib import Path
 from gateway.edges.process_file import PidFile
 def told(number, frame):
-    os.write(1, b"told\n")  # print may be under way in the code that the signal interrupts
+    os.write(1, b"told\\n")  # print may be under way in the code that the signal interrupts
 signal.signal(signal.SIGHUP, told)
 held = PidFile(Path(sys.argv[1]))
 print("ready", flush=True)
