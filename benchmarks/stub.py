@@ -19,12 +19,19 @@ LARGE_BYTES = 200_000_000
 SMALL_TARGET = "/slurm/v0.0.38/ping"
 LARGE_TARGET = "/slurm/v0.0.38/jobs"
 SUBMIT_TARGET = "/slurm/v0.0.38/job/submit"
+DIAG_TARGET = "/slurm/v0.0.38/diag"
+REFUSAL = '{"errors":[{"error_number":1007,"error":"Protocol authentication error"}]}'
 
 SERVER = """\
     server {{
         listen 127.0.0.1:{port};
         default_type application/json;
         location = {small} {{ return 200 '{answer}'; }}
+        location = {diag} {{
+            # As releases since 22.05 do: each request is checked, so that connections may be shared.
+            if ($http_x_slurm_user_token !~ "^eyJ") {{ return 511 '{refusal}'; }}
+            return 200 '{answer}';
+        }}
         location = {large} {{ alias {file}; }}
         location = {submit} {{ return 200 '{answer}'; }}
     }}
@@ -43,6 +50,8 @@ def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
         port=port,
         small=SMALL_TARGET,
         answer=_small_answer(),
+        diag=DIAG_TARGET,
+        refusal=REFUSAL,
         large=LARGE_TARGET,
         file=file,
         submit=SUBMIT_TARGET,
