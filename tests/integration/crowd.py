@@ -77,10 +77,10 @@ def read_on(
     return answer.status, answer.headers, answer.read()
 
 
-def resident_bytes(gateway: Running) -> int:
-    """The memory of the process that is in use now."""
+def peak_bytes(gateway: Running) -> int:
+    """The most memory that the process has had in use so far."""
     status = Path(f"/proc/{gateway.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) * 1024
 
