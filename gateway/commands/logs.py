@@ -6,6 +6,8 @@ import re
 import sys
 import time
 
+from gateway.web.visit import AnswerAborted
+
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -30,7 +32,10 @@ def escape(text: str) -> str:
 
 def tells_news(record: logging.LogRecord) -> bool:
     """Whether this is not merely uvicorn's traceback of a request that was cut off on purpose."""
-    return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError
+    return record.exc_info is None or record.exc_info[0] not in {
+        asyncio.CancelledError,
+        AnswerAborted,
+    }
 
 
 def configure_logging(level: int = logging.INFO) -> None:

@@ -66,7 +66,8 @@ def _fields(call: VersionedOperation, name: str, value: str) -> list[str]:
 
 def _check(name: str, value: str, kind: Kind) -> None:
     if not kind.accepts(value):
-        note = f"{name}={value[:_NOTED_CHARACTERS]}"
+        # the value itself may be a secret in the wrong place; the audit redacts those of a query
+        note = f"{name}: {len(value)} characters that are not {kind.meaning}"
         raise Denied(Reason.PARAMETER_INVALID, note, detail=f"{name} must be {kind.meaning}.")
 
 

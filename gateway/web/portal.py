@@ -79,7 +79,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for HTTPException alone)
     is_method = error.status_code == Reason.METHOD_NOT_ALLOWED.status
     denied = (
-        Denied(Reason.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
+        Denied(Reason.METHOD_NOT_ALLOWED, headers=(("Allow", "GET"),))
         if is_method
         else Denied(Reason.PAGE_UNKNOWN)
     )

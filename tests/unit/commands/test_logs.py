@@ -1,5 +1,6 @@
 """Log records -> single lines, whatever they hold."""
 
+import asyncio
 import io
 import logging
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands.logs import OneLine, escape
+from gateway.commands.logs import OneLine, escape, tells_news
+from gateway.web.visit import AnswerAborted
 
 
 def logged(message: str, *arguments: object, error: bool = False) -> str:
@@ -58,3 +60,20 @@ def test_a_line_has_time_level_and_the_short_name() -> None:
     time, level, rest = logged("hello").split(" ", 2)
     assert time.endswith("Z")
     assert (level, rest) == ("INFO", "gateway: hello\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_news"),
+    [
+        (AnswerAborted("client-too-slow"), False),
+        (asyncio.CancelledError(), False),
+        (OSError(), True),
+    ],
+)
+def test_what_is_cut_off_on_purpose_is_in_the_audit_and_not_in_the_log(
+    error: BaseException, is_news: bool
+) -> None:
+    """Otherwise every client that stops reading would write a traceback."""
+    info = (type(error), error, None)
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "f", 1, "Exception", (), info)
+    assert tells_news(record) == is_news

@@ -80,7 +80,8 @@ def test_the_client_is_told_which_parameter_is_wrong_and_which_are_known() -> No
         write_target(match.found, match.value, (("update_time", "soon<script>"),))
     assert invalid.value.detail.startswith("update_time must be a time:")
     assert "script" not in invalid.value.detail
-    assert invalid.value.note == "update_time=soon<script>"
+    assert invalid.value.note.startswith("update_time: 12 characters that are not a time:")
+    assert "script" not in invalid.value.note
 
 
 def test_an_operation_on_everything_needs_a_condition() -> None:

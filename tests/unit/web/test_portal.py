@@ -58,6 +58,7 @@ async def test_everything_else_is_a_problem_document(
 ) -> None:
     answer = await client.request(method, path)
     assert answer.json()["code"] == code
+    assert answer.headers.get("allow") == ("GET" if code == "method-not-allowed" else None)
     assert answer.headers["content-type"] == "application/problem+json"
 
 
