@@ -98,7 +98,7 @@ def cut_off(person: Person, seed: int, requests: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "requests", [20, pytest.param(300, marks=pytest.mark.long)], ids=["short", "long"]
+    "requests", [20, pytest.param(200, marks=pytest.mark.long)], ids=["short", "long"]
 )
 def test_two_users_under_load_get_answers_and_jobs_of_their_own(
     slurm_release: SlurmRelease,
@@ -169,7 +169,7 @@ def cut_marked(gateway: Served, user: str, seed: int, requests: int) -> int:
 
 @pytest.mark.parametrize("checks_once", [True, False], ids=["as-20.11", "as-later"])
 @pytest.mark.parametrize(
-    "requests", [50, pytest.param(1500, marks=pytest.mark.long)], ids=["short", "long"]
+    "requests", [50, pytest.param(600, marks=pytest.mark.long)], ids=["short", "long"]
 )
 def test_hundreds_of_clients_cut_off_in_an_answer_leave_no_byte_of_it_to_others(
     tmp_path: Path, checks_once: bool, requests: int
