@@ -1,10 +1,11 @@
 """The house's rules that a machine can hold: layout, imports, and that every refusal is reached."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 from gateway.config.gateway import Gateway
 from gateway.denial import Reason
@@ -14,10 +15,11 @@ SOURCES = sorted((ROOT / "gateway").rglob("*.py"))
 
 
 def test_imports_run_one_way() -> None:
-    assert (
-        lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
-        == EXIT_STATUS_SUCCESS
-    )
+    """In a process of its own: the linter switches off every logger that exists."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    command = [str(linter), "--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
