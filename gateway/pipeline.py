@@ -109,6 +109,7 @@ class Pipeline:
             record.granted, record.rule = True, admission.call.rule
             await self.audit.open(record)
         except BaseException:
+            record.granted = False  # nothing was sent
             slot.release()
             raise
         return Grant(admission, body, credential, slot)

@@ -96,6 +96,7 @@ async def test_a_failure_while_settling_gives_the_slot_back_once(
     with pytest.raises(type(error)):
         await pipeline.settle(admission, None, record)
     assert doubles.slot.released == 1
+    assert not record.granted
 
 
 def test_a_denial_overwrites_an_earlier_grant_in_the_record() -> None:
