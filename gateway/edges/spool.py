@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
-import os
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 _FLUSH_BYTES = 1_048_576
@@ -94,6 +94,8 @@ class Spool:
 
 
 def unlinked_file(directory: Path) -> IO[bytes]:
-    """A 0600 file that has no name, so that nobody else opens it and nothing is left behind."""
-    flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-    return os.fdopen(os.open(directory, flags, 0o600), "w+b")
+    """A 0600 file that has no name, so that nobody else opens it and nothing is left behind.
+
+    With O_TMPFILE; where the file system has none, unlinked as soon as it is made.
+    """
+    return TemporaryFile(dir=directory)
