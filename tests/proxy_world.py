@@ -1,7 +1,7 @@
 """A proxy among fakes: what a test of it sets up and looks at."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class World:
         self.records: list[AuditRecord] = []
         self.slots: Slots | None = None
         """Real slots, in the place of one that everybody gets."""
+        self.when_closing: Callable[[], object] = lambda: None
         self.opened = 0
         self.leased = 0
         self.lease, self.slot = FakeLease(), FakeLease()
@@ -99,6 +100,7 @@ class World:
 
         async def close(self, record: AuditRecord) -> None:
             self.world.records.append(record)
+            self.world.when_closing()
             if self.world.closing is not None:
                 await self.world.closing.wait()
             if "close" in self.world.fails:

@@ -5,7 +5,10 @@ an eighth cheaper (measured) to read and decide on everything that has come firs
 """
 
 import asyncio
+import logging
 from typing import Protocol
+
+_log = logging.getLogger(__name__)
 
 
 class Outgoing(Protocol):
@@ -27,11 +30,19 @@ class LateWrites:
     def add(self, transport: Outgoing, data: bytes) -> None:
         """Write `data` when everything else of this turn is done."""
         if not self._queue:
-            asyncio.get_running_loop().call_soon(self._write)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._queue.append((transport, data))
 
-    def _write(self) -> None:
+    def flush(self) -> None:
+        """Write now. Whoever writes past the queue, or closes, does this first: order is kept so.
+
+        A transport that does not take its data never keeps the others from theirs.
+        """
         queue, self._queue = self._queue, []
         for transport, data in queue:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            try:
                 transport.write(data)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is this transport's alone
+                _log.error("a write failed: %s", type(error).__name__)

@@ -131,6 +131,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close when the answer under way, if any, is complete."""
         self._is_reusable = False
+        self.terms.late_writes.flush()
         super().shutdown()
 
     def pause_writing(self) -> None:
@@ -367,6 +368,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         fields = [*self.server_state.default_headers, *headers, (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % pair for pair in fields]
+        self.terms.late_writes.flush()
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
 
     def _finish(self) -> None:
@@ -379,6 +381,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def _close(self) -> None:
         """Close when the client has read everything, or has had the time to."""
         self._stop_timer()
+        self.terms.late_writes.flush()
         self.transport.close()
         self._timer = self.loop.call_later(self.terms.limits.write_seconds, self._cut)
 
@@ -391,6 +394,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._is_over = True
         self._pending = b""
         self._stop_timer()
+        self.terms.late_writes.flush()
         if self.transport.is_closing():
             return
         self.flow.resume_reading()

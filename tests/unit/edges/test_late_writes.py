@@ -33,6 +33,32 @@ async def test_writes_go_out_in_order_after_everything_else_of_the_turn() -> Non
     assert written == [b"1", b"2", b"3", b"4"]
 
 
+async def test_a_flush_writes_at_once_and_once() -> None:
+    written: list[bytes] = []
+    late, line = LateWrites(), Line(written)
+    late.add(line, b"1")
+    late.flush()
+    assert written == [b"1"]
+    await asyncio.sleep(0)
+    assert written == [b"1"]
+
+
+class Broken(Line):
+    """Takes nothing, as a transport after write_eof."""
+
+    def write(self, data: bytes, /) -> None:
+        raise RuntimeError("Cannot call write() after write_eof()")
+
+
+async def test_a_transport_that_takes_nothing_holds_up_nobody() -> None:
+    written: list[bytes] = []
+    late = LateWrites()
+    late.add(Broken(written), b"lost")
+    late.add(Line(written), b"kept")
+    await asyncio.sleep(0)
+    assert written == [b"kept"]
+
+
 async def test_what_has_closed_meanwhile_is_not_written_to_and_holds_up_nobody() -> None:
     written: list[bytes] = []
     late, gone, here = LateWrites(), Line(written), Line(written)

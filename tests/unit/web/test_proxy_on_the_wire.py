@@ -16,7 +16,7 @@ from gateway.web.problems import render
 from gateway.web.server import Listener
 from tests.proxy_world import World
 from tests.scripted_upstream import Script, ScriptedUpstream, Wire, answer, answering
-from tests.upstream_kit import SUBMIT, settled, upstream
+from tests.upstream_kit import SUBMIT, Client, settled, upstream
 
 ON_BOTH_LOOPS = True
 
@@ -52,8 +52,11 @@ class Caller:
 class Gateway:
     """One running gateway among fakes, with a real client of a scripted slurmrestd."""
 
-    def __init__(self, world: World, server: ScriptedUpstream, client: Any, port: int) -> None:
+    def __init__(
+        self, world: World, server: ScriptedUpstream, client: Client, listener: Listener, port: int
+    ) -> None:
         self.world, self.server, self.client, self.port = world, server, client, port
+        self.listener = listener
         self.callers: list[Caller] = []
 
     async def call(self, data: bytes = b"") -> Caller:
@@ -77,7 +80,7 @@ async def gateway(script: Script, **options: Any) -> AsyncIterator[Gateway]:
         bound = bind("127.0.0.1:0", 0o600)
         listener = Listener("test", bound, world.proxy, protocol=protocol)
         await listener.begin()
-        found = Gateway(world, server, client, bound.socket.getsockname()[1])
+        found = Gateway(world, server, client, listener, bound.socket.getsockname()[1])
         try:
             yield found
         finally:
@@ -119,6 +122,37 @@ async def test_pipelined_requests_are_answered_one_by_one_and_recorded_each() ->
         for _ in range(5):
             assert (await caller.answer())[0] == 200
         assert (len(at.world.records), most) == (5, 0)
+
+
+async def test_bytes_that_are_no_request_overtake_no_answer_and_cost_nobody_else_theirs() -> None:
+    """The refusal of what follows in the same packet is written while answers still wait to be."""
+    async with gateway(answering(lambda _: answer(b'{"jobs":[]}'))) as at:
+        for _ in range(20):
+            good = [await at.call() for _ in range(6)]
+            bad = [await at.call() for _ in range(6)]
+            for fine, broken in zip(good, bad, strict=True):
+                broken.writer.write(GET + b"GARBAGE\r\n\r\n")
+                fine.writer.write(GET)
+            for fine in good:
+                assert (await asyncio.wait_for(fine.answer(), 5))[0] == 200
+            for broken in bad:
+                assert (await broken.answer())[0] == 200
+                assert (await broken.answer())[0] == 400
+                assert await broken.reader.read() == b""
+
+
+async def test_an_answer_of_the_very_moment_is_not_lost_when_the_server_stops() -> None:
+    async with gateway(answering(lambda _: answer(b'{"jobs":[]}'))) as at:
+
+        def stop_all() -> None:
+            for connection in list(at.listener.server_state.connections):
+                connection.shutdown()
+
+        loop = asyncio.get_running_loop()
+        at.world.when_closing = lambda: loop.call_soon(stop_all)
+        caller = await at.call(GET)
+        assert (await caller.answer())[0] == 200
+        assert await caller.reader.read() == b""
 
 
 async def test_a_last_answer_says_so_and_the_connection_ends() -> None:
