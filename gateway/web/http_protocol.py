@@ -138,7 +138,9 @@ class HardenedProtocol(HttpToolsProtocol):
         """Have the client read on in time: nothing else would ever end a wait for one that does not."""
         super().pause_writing()
         if self._stall is None:
-            self._stall = self.loop.call_later(self.terms.limits.write_seconds, self._cut)
+            self._stall = self.loop.call_later(
+                self.terms.limits.write_seconds, self.transport.abort
+            )
 
     def resume_writing(self) -> None:
         """The client has read."""
@@ -340,9 +342,6 @@ class HardenedProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _cut(self) -> None:
-        self.transport.abort()
-
     def _fail(self, denied: Denied, data: bytes) -> None:
         """End the connection with a refusal, by whoever has the request."""
         self._is_over = True
@@ -367,9 +366,9 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         fields = [*self.server_state.default_headers, *headers, (b"connection", b"close")]
-        lines = [b"%b: %b\r\n" % pair for pair in fields]
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
         self.terms.late_writes.flush()
-        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+        self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
 
     def _finish(self) -> None:
         """Close after an answer."""
@@ -381,9 +380,8 @@ class HardenedProtocol(HttpToolsProtocol):
     def _close(self) -> None:
         """Close when the client has read everything, or has had the time to."""
         self._stop_timer()
-        self.terms.late_writes.flush()
         self.transport.close()
-        self._timer = self.loop.call_later(self.terms.limits.write_seconds, self._cut)
+        self._timer = self.loop.call_later(self.terms.limits.write_seconds, self.transport.abort)
 
     def _linger(self) -> None:
         """Close, but let a client that still sends read the answer first (RFC 9112 section 9.6).
@@ -394,10 +392,9 @@ class HardenedProtocol(HttpToolsProtocol):
         self._is_over = True
         self._pending = b""
         self._stop_timer()
-        self.terms.late_writes.flush()
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._timer = self.loop.call_later(self.terms.limits.linger_seconds, self._cut)
+        self._timer = self.loop.call_later(self.terms.limits.linger_seconds, self.transport.abort)
