@@ -14,14 +14,35 @@ Problem = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 class Outlet:
-    """What an Exchange may do with the transport; closing is the protocol's decision."""
+    """What an Exchange may do with the transport; closing is the protocol's decision.
 
-    __slots__ = ("close", "is_closing", "write")
+    What goes out at once, or ends the connection, goes behind what waits for the end of the turn:
+    a pipelined refusal must not overtake the answer before it.
+    """
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+    __slots__ = ("_finish", "_late_writes", "_transport", "is_closing")
+
+    def __init__(
+        self, transport: asyncio.Transport, finish: Callable[[], None], late_writes: LateWrites
+    ) -> None:
+        self._transport = transport
+        self._finish = finish
+        self._late_writes = late_writes
         self.is_closing = transport.is_closing
-        self.close = close
+
+    def write(self, data: bytes) -> None:
+        """Now."""
+        self._late_writes.flush()
+        self._transport.write(data)
+
+    def write_late(self, data: bytes) -> None:
+        """At the end of this turn of the event loop."""
+        self._late_writes.add(self._transport, data)
+
+    def close(self) -> None:
+        """After an answer."""
+        self._late_writes.flush()
+        self._finish()
 
 
 class Exchange(RequestResponseCycle):
@@ -33,7 +54,7 @@ class Exchange(RequestResponseCycle):
 
     fault: Denied | None = None
     report: Callable[[Denied, str, str], Problem]
-    late_writes: LateWrites
+    write_late: Callable[[bytes], None]
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """As uvicorn has it; then let go of itself.
@@ -71,7 +92,7 @@ class Exchange(RequestResponseCycle):
         data = b"".join([STATUS_LINE[status], *first, lines, end, body])
         self.message_event.set()
         if self.keep_alive:
-            self.late_writes.add(self.transport, data)
+            self.write_late(data)
         else:
             self.transport.write(data)
             self.transport.close()

@@ -100,8 +100,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._watchers = Watchers()
         self._turns = Turns(self.loop, self.app, self.tasks)
         self._event = asyncio.Event()
-        self._known_head = b""
-        self._known = HeadMemo()
+        self._known_head, self._known = b"", HeadMemo()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take the connection, or close it at once when there are too many."""
@@ -113,7 +112,8 @@ class HardenedProtocol(HttpToolsProtocol):
             self.terms.on_overflow()
             return
         super().connection_made(transport)
-        self._outlet = cast("asyncio.Transport", Outlet(transport, self._finish))
+        outlet = Outlet(transport, self._finish, self.terms.late_writes)
+        self._outlet, self._write_late = cast("asyncio.Transport", outlet), outlet.write_late
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -297,7 +297,7 @@ class HardenedProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         exchange.report = self._report
-        exchange.late_writes = self.terms.late_writes
+        exchange.write_late = self._write_late
         extensions: Any = {
             "gateway.target": self.url,
             "gateway.disconnect": self._watch_disconnect,
