@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 
 import pytest
@@ -176,11 +177,16 @@ def fill_the_queue(release: SlurmRelease) -> None:
     )
 
     def submit(_: int) -> None:
-        status, text = release.request("alice", "POST", f"/slurm/{version}/job/submit", job)
-        assert status == 200, text
+        with suppress(OSError, http.client.HTTPException):
+            release.request("alice", "POST", f"/slurm/{version}/job/submit", job)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(submit, range(LISTED_JOBS)))
+    def listed() -> int:
+        return release.run("squeue", "-h", "-o", "%j").split().count("listed")
+
+    # slurmrestd itself resets a connection now and then, so what counts is what is in the queue
+    while (missing := LISTED_JOBS - listed()) > 0:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(submit, range(missing)))
 
 
 @pytest.mark.disturbs_slurm
