@@ -25,8 +25,8 @@ from gateway.denial import Denied
 from gateway.model import AuditRecord
 from gateway.pipeline import note_denial
 from gateway.web.client import AsgiReceive, AsgiSend, Client, Scope, client_of
+from gateway.web.configured_protocol import ProtocolLimits, Refusal, hardened_protocol
 from gateway.web.head_form import HeadLimits
-from gateway.web.http_protocol import ProtocolLimits, Refusal, hardened_protocol
 from gateway.web.metrics import Metrics, Readings
 from gateway.web.operations import Part, build_operations
 from gateway.web.portal import is_portal_path

@@ -59,12 +59,13 @@ class Connection(NamedTuple):
 
     app: ASGI3Application
     write_late: Callable[[bytes], None]
-    abort: Callable[[], None]
-    watch: Callable[[Callable[[], None]], None]
-    unwatch: Callable[[], None]
     report: Callable[[Denied, str, str], Problem]
     """Called for an application that failed, with the refusal, the method and the path; returns the
     problem document to send."""
+    abort: Callable[[], None]
+    task: Callable[[], asyncio.Task[Any] | None]
+    watch: Callable[[Callable[[], None]], None]
+    unwatch: Callable[[], None]
 
 
 class Exchange(RequestResponseCycle):
@@ -83,7 +84,8 @@ class Exchange(RequestResponseCycle):
 
     def join(self, connection: Connection) -> None:
         """Take over what the connection has; once, before anything else."""
-        self.app, self.write_late, self.abort, self.watch, self.unwatch, self.report = connection
+        self.app, self.write_late, self.report = connection[:3]
+        self.abort, self.task, self.watch, self.unwatch = connection[3:]
 
     def again(self) -> Self:
         """A new exchange for the same head. Copied before it has begun, it has nothing of its own."""

@@ -41,6 +41,10 @@ class Turns:
         else:
             self._due = exchange
 
+    def task(self) -> asyncio.Task[None] | None:
+        """The one that all exchanges run in; None before the first."""
+        return self._task
+
     def end(self) -> None:
         """No more will come: the connection is gone. What runs goes on to its own end."""
         self._is_over = True
