@@ -94,18 +94,18 @@ class Exchange(RequestResponseCycle):
         return twin
 
     def run(self) -> Awaitable[None]:
-        """Have the request answered, whatever happens."""
-        return self.run_asgi(self.app) if self.serve is None else self._visited(self.serve)
+        """Have the request answered."""
+        return self.run_asgi(self.app) if self.serve is None else self.serve(self)
 
-    async def _visited(self, serve: Serve) -> None:
-        try:
-            await serve(self)
-        except BaseException as error:  # noqa: BLE001  # the connection outlives whoever serves
-            self.logger.error("a request failed: %s", type(error).__name__)  # noqa: TRY400  # its text may hold anything
-            if self.response_started:
-                self.transport.close()
-            else:
-                await self.send_500_response()
+    async def fail(self, error: BaseException) -> None:
+        """Whoever served has failed; the connection ends with a problem document, if there is time for one."""
+        self.logger.error(
+            "a request failed: %s", type(error).__name__
+        )  # its text may hold anything
+        if self.response_started:
+            self.transport.close()
+        else:
+            await self.send_500_response()
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """As uvicorn has it; then let go of itself.

@@ -143,6 +143,9 @@ class HardenedProtocol(HttpToolsProtocol):
         """Read on, unless the connection has come to its end and only waits for the client's."""
         if self._is_over:
             return
+        if data == self._known_head and not self._pending and not self._is_busy():
+            self._repeat()
+            return
         known = len(self._pending)
         if known:
             data, self._pending = self._pending + data, b""
@@ -215,6 +218,8 @@ class HardenedProtocol(HttpToolsProtocol):
         self.cycle = self._exchange = exchange = self._known.again()
         exchange.default_headers = self.server_state.default_headers
         exchange.keep_alive = self._is_reusable
+        if exchange.serve is None:
+            self._event.set()  # the whole request has come
         self._turns.start(exchange)
 
     def _take_body(self, body: BodyFraming, data: bytes) -> bytes:

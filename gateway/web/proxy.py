@@ -13,7 +13,10 @@ from gateway.web.visit import Serving, Visit
 
 
 class Proxy:
-    """Takes the serving generation once, when a request begins: a reload never changes one under way."""
+    """Takes the serving generation once, when a request begins: a reload never changes one under way.
+
+    `serving` is called once a request, and what it returned hears of the request's end.
+    """
 
     def __init__(
         self, serving: Callable[[], Serving], now: Callable[[], float] = time.time
