@@ -28,7 +28,8 @@ GOOD_TOKENS = {"alice": "token-of-alice", "bob": "token-of-bob"}
 
 
 def make_body(content: bytes) -> SpooledBody:
-    return SpooledBody(BytesIO(content), len(content), hashlib.sha256(content).hexdigest())
+    whole = BytesIO(content)
+    return SpooledBody(whole, len(content), hashlib.sha256(content).hexdigest(), whole.close)
 
 
 def make_grant(
