@@ -123,6 +123,7 @@ def test_a_command_tells_all_mistakes_of_the_configuration_and_exits_with_1(
     arguments = {
         "explain": ["explain", "GET", "/x", "--user", "alice"],
         "operations": ["operations", "--role", "user"],
+        "bindings": ["bindings", "list"],
     }.get(command, [command])
     result = run(*arguments, "--config", str(path))
     assert result.exit_code == 1
