@@ -24,6 +24,8 @@ _AT_ONCE_BYTES = 262_144
 _MOST_PIECES = 8
 """More pieces than these are joined first: each gives up and takes back the interpreter's lock."""
 _PAIRS = 2
+_PATIENCE_SECONDS = 30.0
+"""A disk that takes longer than this for a batch is no disk to wait for."""
 
 T = TypeVar("T")
 
@@ -88,10 +90,18 @@ class Spooling:
     So a body takes `memory_bytes` and three batches at most, however slow the disk is.
     """
 
-    def __init__(self, memory_bytes: int, directory: Path, threads: Pair) -> None:
+    def __init__(
+        self,
+        memory_bytes: int,
+        directory: Path,
+        threads: Pair,
+        *,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
         self._memory_bytes = memory_bytes
         self._directory = directory
         self._threads = threads
+        self._patience_seconds = patience_seconds
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._batches: deque[tuple[Future[None], ...]] = deque()
@@ -120,10 +130,14 @@ class Spooling:
 
     async def _catch_up(self, most: int) -> None:
         """Wait until at most so many batches are not yet on disk."""
-        while len(self._batches) > most:
-            for task in self._batches[0]:
-                await asyncio.wrap_future(task)
-            self._batches.popleft()
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                while len(self._batches) > most:
+                    for task in self._batches[0]:
+                        await asyncio.wrap_future(task)
+                    self._batches.popleft()
+        except TimeoutError as error:
+            raise OSError(errno.EIO, "the disk does not answer") from error
 
     def _write(self, pieces: list[bytes]) -> None:
         """In the writer."""

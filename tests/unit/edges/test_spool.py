@@ -162,6 +162,13 @@ async def test_who_gives_up_on_a_stuck_disk_leaves_nothing_behind(
     await eventually(lambda: open_files(tmp_path) == 0)
 
 
+async def test_a_disk_that_never_answers_is_given_up(tmp_path: Path, disk: Stuck) -> None:
+    spooling = Spooling(1, tmp_path, disk.threads, patience_seconds=0.05)
+    with pytest.raises(OSError, match="does not answer"):
+        await fill(spooling)
+    spooling.discard()
+
+
 async def test_bodies_of_one_thread_do_not_mix(tmp_path: Path) -> None:
     threads = Pair(Thread(), Thread())
     contents = [os.urandom(3_000_000) for _ in range(4)]
