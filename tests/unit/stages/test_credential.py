@@ -270,7 +270,8 @@ async def test_the_callers_token_is_passed_on_unless_slurm_would_read_another_us
     bearer = Secret("caller.own.token")
     strategy = Passthrough(FakeClock(NOW), CHALLENGE)
     if reason is None:
-        assert await strategy(identity, make_user(), bearer) == UpstreamCredential("alice", bearer)
+        passed_on = UpstreamCredential("alice", bearer, is_callers=True)
+        assert await strategy(identity, make_user(), bearer) == passed_on
         return
     with pytest.raises(Denied) as caught:
         await strategy(identity, make_user(), bearer)
