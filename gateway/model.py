@@ -159,10 +159,12 @@ class UpstreamCredential:
     """The user name and token for slurmrestd. Made only by credential, and told apart by identity.
 
     One token may serve several users (impersonation), so connections are told apart by both.
+    `is_callers`: the caller's own token, so that its refusal says nothing about the gateway.
     """
 
     user: str
     token: Secret
+    is_callers: bool = False
 
 
 class Lease(Protocol):

@@ -272,6 +272,7 @@ async def test_the_callers_token_is_passed_on_unless_slurm_would_read_another_us
     if reason is None:
         credential = await strategy(identity, make_user(), bearer)
         assert (credential.user, credential.token) == ("alice", bearer)
+        assert credential.is_callers
         return
     with pytest.raises(Denied) as caught:
         await strategy(identity, make_user(), bearer)
