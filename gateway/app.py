@@ -32,13 +32,14 @@ from gateway.edges.buckets import AddressBudget, MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.slots import FairSlots
-from gateway.edges.spool import Spool, unlinked_file
+from gateway.edges.spool import Spool, memory_body, unlinked_file
 from gateway.model import AuditRecord, Risk
 from gateway.pipeline import Pipeline
 from gateway.slurm_api import Catalogue, read_catalogue
-from gateway.slurm_api.policy import parse_policy
+from gateway.slurm_api.policy import Policy, parse_policy
 from gateway.stages.audit import AuditSink, AuditTrail
 from gateway.stages.authorize import Authorize
+from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
 from gateway.stages.limit import Limit, Rate
 from gateway.stages.receive import Receive
@@ -51,6 +52,8 @@ from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
 
 _NSS_THREADS = 8
+_PARSING_THREADS = 2
+"""More would only take turns: one interpreter lock, and large bodies are rare."""
 
 
 class BuildError(Exception):
@@ -104,12 +107,14 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     upstream = make_upstream(config.forward, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
+    policy = make_policy(config.authorize, workshop.catalogue)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=make_authorize(config.authorize, workshop.catalogue),
+        authorize=Authorize(workshop.catalogue, policy),
         check_body=check_body,
         limit=make_limit(config, buckets),
+        body_rules=make_body_rules(policy),
         slots=slots,
         credential=issuing.issue,
         audit=files.trail,
@@ -192,12 +197,23 @@ def make_check_body(config: Gateway) -> CheckBody:
     return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
 
 
-def make_authorize(section: AuthorizeSection, catalogue: Catalogue) -> Authorize:
+def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
     """The allowlist. Raises BuildError; `load` has told such mistakes with their remedies before."""
     policy, problems = parse_policy(section.roles, catalogue)
     if problems:
         raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
-    return Authorize(catalogue, policy)
+    return policy
+
+
+def make_authorize(section: AuthorizeSection, catalogue: Catalogue) -> Authorize:
+    """The stage alone. Raises BuildError."""
+    return Authorize(catalogue, make_policy(section, catalogue))
+
+
+def make_body_rules(policy: Policy) -> BodyRules:
+    """What roles may ask for in bodies."""
+    by_role = {name: role.fields for name, role in policy.roles.items()}
+    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body)
 
 
 def make_limit(config: Gateway, buckets: MemoryBuckets) -> Limit:

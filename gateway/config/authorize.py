@@ -1,5 +1,7 @@
 """[authorize]: which operations a role may call."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from gateway.config.section import Section
@@ -18,6 +20,32 @@ class Role(Section):
         default="v0.0.35-v0.0.45", pattern=r"^v0\.0\.[0-9]{1,3}(-v0\.0\.[0-9]{1,3})?$"
     )
     """The API versions that this role may call."""
+    forbid_fields: tuple[str, ...] = ()
+    """Fields of jobs ("reboot") and of bulk signals ("bulk.reservation") that a body may not have."""
+    permit_fields: tuple[str, ...] = ()
+    """Of user_id, group_id, job_id, admin_comment and site_factor, which are refused otherwise, those it may have."""
+    require_fields: tuple[str, ...] = ()
+    """Fields that a new job must have."""
+    force_fields: dict[str, bool | int | str | tuple[str, ...]] = Field(default_factory=dict)
+    """Fields of new jobs that have this value, whatever the body says; updates cannot change them."""
+    maximum: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """The largest value of a field: time_limit in minutes, nodes, array in tasks, or a plain number."""
+    only_values: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The values that a field may have; each item of a comma list is compared."""
+    forbid_environment: tuple[str, ...] = ()
+    """Variables that the job's environment may not set; "LD_*" means all that begin so."""
+
+    @property
+    def limits_fields(self) -> bool:
+        """Whether it says more of fields than every role does."""
+        return bool(
+            self.forbid_fields
+            or self.require_fields
+            or self.force_fields
+            or self.maximum
+            or self.only_values
+            or self.forbid_environment
+        )
 
 
 class Authorize(Section):

@@ -32,6 +32,11 @@ class SpooledBody:
         self._content.close()
 
 
+def memory_body(whole: bytes) -> SpooledBody:
+    """A body that is there at once."""
+    return SpooledBody(BytesIO(whole), len(whole), hashlib.sha256(whole).hexdigest())
+
+
 class Spooling:
     """One body on its way in."""
 
@@ -68,7 +73,7 @@ class Spooling:
         """The whole body, at its beginning."""
         if self._file is None:
             whole = b"".join(self._pending)
-            return SpooledBody(BytesIO(whole), self.length, hashlib.sha256(whole).hexdigest())
+            return memory_body(whole)
         await self._flush()
         content, self._file = self._file, None
         content.seek(0)

@@ -15,7 +15,8 @@ from gateway.model import (
     Target,
 )
 from gateway.slurm_api import Catalogue, Match, raised_risk, write_target
-from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy
+from gateway.slurm_api.fields import RULED
+from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy, RolePolicy
 
 _CACHED_CALLS = 4096
 _CACHED_CHARACTERS = 256
@@ -64,13 +65,22 @@ class Authorize:
             raise Denied(Reason.OPERATION_UNLISTED, note, rule=NOT_LISTED)
         call, value = match
         risk = raised_risk(call, target.query)
-        granted, rule = self._policy.decide(roles, call, risk)
+        granted, rule, allowing = self._policy.decide(roles, call, risk)
         operation = call.entry.operation
         if not granted:
             note = f"{operation.name} in {call.version_text or 'any version'} is {risk}"
             raise Denied(Reason.OPERATION_UNLISTED, f"{note}; roles: {', '.join(roles)}", rule=rule)
         written = write_target(call, value, target.query)
-        return AuthorizedCall(operation, call.version_text, written, risk, rule, _job_ids(match))
+        return AuthorizedCall(
+            operation,
+            call.version_text,
+            written,
+            risk,
+            rule,
+            _job_ids(match),
+            tuple(role.name for role in allowing),
+            _has_body_rules(operation, allowing[0]),
+        )
 
     def explain(self, method: str, target: Target, roles: Sequence[str]) -> Explanation:
         """What each role says to a call. The parameters are not checked here; `decide` does."""
@@ -79,11 +89,17 @@ class Authorize:
             return Explanation(None, "", None, (), granted=False, rule=NOT_LISTED)
         call = match.found
         risk = raised_risk(call, target.query)
-        granted, rule = self._policy.decide(roles, call, risk)
+        granted, rule, _ = self._policy.decide(roles, call, risk)
         answers = self._policy.answers(roles, call, risk)
         return Explanation(
             call.entry.operation, call.version_text, risk, answers, granted=granted, rule=rule
         )
+
+
+def _has_body_rules(operation: Operation, first: RolePolicy) -> bool:
+    """The first role that allows the call is asked first, and one without rules admits everything."""
+    ruled = RULED.get(operation.name)
+    return ruled is not None and not first.fields[ruled.group].is_empty
 
 
 def _is_short(target: Target) -> bool:
