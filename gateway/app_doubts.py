@@ -84,6 +84,9 @@ def _doubt_field_rules(gateway: Gateway) -> Iterator[Problem]:
             )
             remedy = "limits that must hold belong into Slurm: associations, QOS, job_submit"
             yield Problem(f"authorize.roles.{name}", what, remedy)
+        if role.has_conditions and role.deny:
+            what = "denies only while it is held: its conditions take the denials away as well"
+            yield Problem(f"authorize.roles.{name}.deny", what, "deny in a role without conditions")
 
 
 def _doubt_credential(gateway: Gateway) -> Iterator[Problem]:

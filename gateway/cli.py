@@ -140,6 +140,13 @@ Examples:
     help="A file with an access token (- for standard input). Never put a token on a command line.",
 )
 @click.option(
+    "--address",
+    metavar="IP",
+    default="127.0.0.1",
+    show_default=True,
+    help="The client's address, for roles that are held from some networks only.",
+)
+@click.option(
     "--body-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file with the JSON body, for the rules on bodies.",

@@ -1,4 +1,4 @@
-"""A role of the configuration -> what it says of fields, in lines for people."""
+"""A role of the configuration -> what it says of fields and when it is held, in lines for people."""
 
 from collections.abc import Iterator
 
@@ -26,3 +26,13 @@ def describe_fields(role: Role) -> Iterator[str]:
         yield f"limits {name} to {', '.join(values) or 'nothing'}"
     if role.forbid_environment:
         yield f"refuses the variables {', '.join(role.forbid_environment)}"
+
+
+def describe_conditions(role: Role) -> Iterator[str]:
+    """One line for each condition under which the role is held."""
+    if role.networks:
+        yield f"held from {', '.join(role.networks)} only"
+    if role.times:
+        yield f"held at {', '.join(role.times)} ({role.time_zone}) only"
+    if role.maximum_token_seconds is not None:
+        yield f"held with tokens of at most {role.maximum_token_seconds:g} s only"

@@ -13,7 +13,14 @@ from typing import NamedTuple
 
 import click
 
-from gateway.app import make_body_rules, make_check_body, make_policy, make_receive, read_rates
+from gateway.app import (
+    make_body_rules,
+    make_check_body,
+    make_conditions,
+    make_policy,
+    make_receive,
+    read_rates,
+)
 from gateway.app_identity import make_authenticate, make_map_user, make_user_check
 from gateway.app_shelf import Shelf
 from gateway.commands.described_roles import describe_fields
@@ -30,6 +37,7 @@ from gateway.edges.few_threads import FewThreads
 from gateway.model import AuthorizedCall, ClusterUser, Identity, InboundRequest
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.fields import RULED
+from gateway.stages.authenticate import Attempt
 from gateway.stages.authorize import Authorize
 from gateway.stages.limit import charged_class
 from gateway.web.portal import METADATA_PATH, is_portal_path
@@ -47,6 +55,7 @@ def run(
     user: str | None,
     roles: Sequence[str],
     body_file: Path | None,
+    address: str,
     as_json: bool,
 ) -> int:
     """0 where the request would be granted, 1 where it would be refused."""
@@ -63,7 +72,7 @@ def run(
     token = _read_token(token_file) if token_file is not None else None
     try:
         body = body_file.read_bytes() if body_file is not None else None
-        asked = Asked(method.upper(), path, token, user, tuple(roles), body)
+        asked = Asked(method.upper(), path, token, user, tuple(roles), body, address)
         explanation = asyncio.run(_explain(gateway, asked))
     except (FileUnusable, OSError) as error:
         raise click.ClickException(str(error)) from error
@@ -95,6 +104,7 @@ class Asked(NamedTuple):
     user: str | None
     roles: tuple[str, ...]
     body: bytes | None = None
+    address: str = "127.0.0.1"
 
 
 async def _explain(gateway: Gateway, asked: Asked) -> Explanation:
@@ -111,11 +121,14 @@ async def _explain(gateway: Gateway, asked: Asked) -> Explanation:
 class _NobodyCounts:
     """The failure budget of a command: whoever may read the configuration may try."""
 
-    async def check(self, address: str) -> None:
+    async def check(self, attempt: Attempt) -> None:
         """Nothing is used up."""
 
-    async def count(self, address: str) -> None:
+    async def count(self, attempt: Attempt, *, is_expired: bool) -> None:
         """Nothing is counted."""
+
+    def trust(self, digest: bytes) -> None:
+        """Nothing is remembered."""
 
 
 class _Explaining:
@@ -128,7 +141,8 @@ class _Explaining:
         self._threads = FewThreads(2)
         self._catalogue: Catalogue = read_catalogue()
         policy = make_policy(gateway.authorize, self._catalogue)
-        self._authorize = Authorize(self._catalogue, policy)
+        conditions = make_conditions(gateway.authorize)
+        self._authorize = Authorize(self._catalogue, policy, conditions)
         self._body_rules = make_body_rules(policy)
 
     async def ask(self, asked: Asked) -> None:
@@ -156,7 +170,7 @@ class _Explaining:
         headers = [(b"host", b"localhost"), *_body_headers(method, path, length, self._catalogue)]
         if token is not None:
             headers.append((b"authorization", b"Bearer " + token.encode("ascii", "replace")))
-        request = make_receive(self._gateway)(method, raw, headers, "127.0.0.1", "explain")
+        request = make_receive(self._gateway)(method, raw, headers, asked.address, "explain")
         query = "&".join(f"{name}={value}" for name, value in request.target.query)
         shown = request.target.path + (f"?{query}" if query else "")
         self.told.add("receive", f"{method} {shown}", method=method, target=shown)
@@ -218,7 +232,10 @@ class _Explaining:
     def _decide(
         self, request: InboundRequest, identity: Identity, user: ClusterUser
     ) -> AuthorizedCall:
-        explained = self._authorize.explain(request.method, request.target, user.roles)
+        held, missed = self._authorize.held(request, identity, user)
+        if missed:
+            self.told.tell("authorize", f"not held now: {', '.join(missed)}", not_held=missed)
+        explained = self._authorize.explain(request.method, request.target, held)
         for answer in explained.answers:
             if answer.verdict != "nothing":
                 self.told.tell(
@@ -284,8 +301,8 @@ def describe_credential(gateway: Gateway, name: str) -> str:
 
 
 def _nobody() -> Identity:
-    """Stands where --user leaves out who asks."""
-    return Identity("", "", "", "user", (), 0.0, 0.0, "")
+    """Stands where --user leaves out who asks. Its token lives for a second, which no role minds."""
+    return Identity("", "", "", "user", (), 0.0, 1.0, "")
 
 
 def _body_headers(

@@ -249,3 +249,14 @@ def test_without_a_body_the_rules_are_told_and_not_asked(tmp_path: Path) -> None
     code, told = explain(gateway, "POST", "/slurm/v0.0.42/job/submit", token=token_for("alice"))
     assert (code, stage(told, "body rules")["asked"]) == (0, False)
     assert "--body-file" in stage(told, "body rules")["text"]
+
+
+def test_a_role_that_is_not_held_from_an_address_is_named(tmp_path: Path) -> None:
+    changes = merged(OPERATOR, {"authorize": {"roles": {"operator": {"networks": ["10.0.0.0/8"]}}}})
+    gateway, path = Served(tmp_path, changes), "/slurmdb/v0.0.42/users"
+    token = token_for("alice", level="high")
+    code, told = explain(gateway, "GET", path, token=token)
+    assert (code, told["code"]) == (1, "operation-unlisted")
+    assert told["note"].endswith("not held: operator (source network)")
+    code, told = explain(gateway, "GET", path, "--address", "10.1.2.3", token=token)
+    assert (code, told["verdict"]) == (0, "granted")
