@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple, assert_never
+from zoneinfo import ZoneInfo
 
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
@@ -26,24 +28,28 @@ from gateway.app_upstream import (
 from gateway.config.audit import Audit, FileSink, Sink, StdoutSink
 from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
+from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
 from gateway.edges import audit_sinks
-from gateway.edges.buckets import AddressBudget, MemoryBuckets, read_rate
+from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
+from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.slots import FairSlots
-from gateway.edges.spool import Spool, unlinked_file
-from gateway.model import AuditRecord, Risk
+from gateway.edges.spool import Spool, memory_body, unlinked_file
+from gateway.model import AuditRecord, Clock, Risk
 from gateway.pipeline import Pipeline
 from gateway.slurm_api import Catalogue, read_catalogue
-from gateway.slurm_api.policy import parse_policy
+from gateway.slurm_api.policy import Policy, parse_policy
 from gateway.stages.audit import AuditSink, AuditTrail
 from gateway.stages.authorize import Authorize
+from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
 from gateway.stages.limit import Limit, Rate
 from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
+from gateway.users.conditions import Condition, Conditions, read_hours
 from gateway.web.audited import Audited
 from gateway.web.portal import METADATA_PATH, build_portal
 from gateway.web.relay import BodyDeadlines
@@ -51,6 +57,8 @@ from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
 
 _NSS_THREADS = 8
+_PARSING_THREADS = 2
+"""More would only take turns: one interpreter lock, and large bodies are rare."""
 
 
 class BuildError(Exception):
@@ -84,6 +92,7 @@ class Generation:
     upstream: Upstream
     slots: FairSlots
     trail: AuditTrail
+    attempts: AttemptMemory
     serving: Serving
     portal: Audited
     number: int = 0
@@ -126,12 +135,14 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     upstream = make_upstream(config.forward, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
+    policy = make_policy(config.authorize, workshop.catalogue)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=make_authorize(config.authorize, workshop.catalogue),
+        authorize=Authorize(workshop.catalogue, policy, make_conditions(config.authorize)),
         check_body=check_body,
         limit=make_limit(config, buckets),
+        body_rules=make_body_rules(policy),
         slots=slots,
         credential=issuing.issue,
         audit=files.trail,
@@ -146,6 +157,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         upstream=upstream,
         slots=slots,
         trail=files.trail,
+        attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
         portal=make_portal(config, files.trail, serving.receive),
     )
@@ -169,7 +181,7 @@ def _open_files(
         identification = make_authenticate(
             config.authenticate,
             shelf,
-            AddressBudget(_failure_rate(config), buckets),
+            make_failure_budget(config.limit, buckets, shelf),
             resource_metadata=_metadata_url(config),
             hash_key=workshop.hash_key,
         )
@@ -214,12 +226,33 @@ def make_check_body(config: Gateway) -> CheckBody:
     return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
 
 
-def make_authorize(section: AuthorizeSection, catalogue: Catalogue) -> Authorize:
+def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
     """The allowlist. Raises BuildError; `load` has told such mistakes with their remedies before."""
     policy, problems = parse_policy(section.roles, catalogue)
     if problems:
         raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
-    return Authorize(catalogue, policy)
+    return policy
+
+
+def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Conditions | None:
+    """None where every role is held always, which costs nothing."""
+    by_role = {
+        name: Condition(
+            networks=tuple(ip_network(text) for text in role.networks),
+            hours=tuple(map(read_hours, role.times)),
+            zone=ZoneInfo(role.time_zone),
+            maximum_token_seconds=role.maximum_token_seconds,
+        )
+        for name, role in section.roles.items()
+        if role.has_conditions
+    }
+    return Conditions(by_role, now) if by_role else None
+
+
+def make_body_rules(policy: Policy) -> BodyRules:
+    """What roles may ask for in bodies."""
+    by_role = {name: role.fields for name, role in policy.roles.items()}
+    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body)
 
 
 def make_limit(config: Gateway, buckets: MemoryBuckets) -> Limit:
@@ -235,8 +268,20 @@ def read_rates(rates: Rates) -> dict[Risk, Rate]:
     }
 
 
-def _failure_rate(config: Gateway) -> Rate:
-    return read_rate("failed-authentications", config.limit.failed_authentications)
+def make_failure_budget(
+    section: LimitSection, buckets: MemoryBuckets, shelf: Shelf
+) -> FailedAttempts:
+    """Failed authentications, remembered by the process whatever is reloaded."""
+    rates = FailureRates(
+        per_subject=read_rate(
+            "failed-authentications-per-subject", section.failed_authentications_per_subject
+        ),
+        per_address=read_rate("failed-authentications", section.failed_authentications),
+        expired=read_rate("expired-tokens", section.failed_authentications),
+        longest_seconds=section.longest_refusal_seconds,
+    )
+    memory = shelf.take("failed-attempts", AttemptMemory)
+    return FailedAttempts(rates, buckets, memory, time.monotonic)
 
 
 def make_trail(

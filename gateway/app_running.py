@@ -212,6 +212,8 @@ class Application:
             keys=key_readings(keys),
             audit_lines=now.trail.written,
             audit_failures=now.trail.failures,
+            failed_authentications=now.attempts.failed,
+            refused_attempts=now.attempts.refused,
         )
 
 

@@ -91,6 +91,9 @@ class Reason(Enum):
     OPERATION_UNLISTED = ("operation-unlisted", 403, "This operation is not allowed for you.")
     QUERY_UNLISTED = ("query-unlisted", 400, "A query parameter is not known for this operation.")
     PARAMETER_INVALID = ("parameter-invalid", 400, "A parameter has a value of the wrong kind.")
+    # the rules on bodies
+    BODY_MALFORMED = ("body-malformed", 400, "The body is not one JSON object with one reading.")
+    FIELD_FORBIDDEN = ("field-forbidden", 403, "A field of the body is not allowed for you.")
     # limit
     RATE_EXCEEDED = ("rate-exceeded", 429, "Too many requests of this kind.")
     CONCURRENCY_EXCEEDED = ("concurrency-exceeded", 429, "Too many requests at the same time.")

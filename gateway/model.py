@@ -152,6 +152,10 @@ class AuthorizedCall(NamedTuple):
     risk: Risk
     rule: str
     job_ids: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    """The caller's roles that allow it, in their order."""
+    has_body_rules: bool = False
+    """The body has to be looked at before it is forwarded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

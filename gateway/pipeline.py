@@ -45,6 +45,12 @@ class CheckBody(Protocol):
     def __call__(self, request: InboundRequest, call: AuthorizedCall) -> None: ...
 
 
+class BodyRules(Protocol):
+    """May the caller's roles ask for what stands in this body? The body to be forwarded."""
+
+    async def __call__(self, admission: Admission, body: Body) -> Body: ...
+
+
 class Limit(Protocol):
     """Is there room for one more request of this identity and class? The lease ends with it."""
 
@@ -82,6 +88,7 @@ class Pipeline:
     authorize: Authorize
     check_body: CheckBody
     limit: Limit
+    body_rules: BodyRules
     slots: Slots
     credential: IssueCredential
     audit: AuditLog
@@ -101,6 +108,8 @@ class Pipeline:
 
         The caller releases the slot of the Grant.
         """
+        if admission.call.has_body_rules and body is not None:
+            body = await self._ruled(admission, body, record)
         slot = await self.slots.acquire(admission.identity)
         try:
             credential = await self.credential(
@@ -113,6 +122,13 @@ class Pipeline:
             slot.release()
             raise
         return Grant(admission, body, credential, slot)
+
+    async def _ruled(self, admission: Admission, body: Body, record: AuditRecord) -> Body:
+        """The body as the caller's roles admit it; the record has the hash of the one that came."""
+        settled = await self.body_rules(admission, body)
+        if settled is not body:
+            record.note = "forced fields were written into the body"
+        return settled
 
 
 def note_denial(record: AuditRecord, denied: Denied) -> None:

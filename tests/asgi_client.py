@@ -15,7 +15,6 @@ class AsgiClient:
     with "respond" where it takes whole answers in one write."""
 
     memo: HeadMemo | None = None
-    peer: str | None = "192.0.2.7"
 
     def __init__(
         self,
@@ -68,6 +67,10 @@ class AsgiClient:
             "client": ("192.0.2.7", 40000),
             "extensions": extensions,
         }
+
+    @property
+    def peer(self) -> str | None:
+        return self.scope["client"][0] if self.scope["client"] else None
 
     def task(self) -> asyncio.Task[Any] | None:
         return self._task

@@ -47,6 +47,7 @@ class World:
             authorize=self._authorize,
             check_body=check_body,
             limit=self._stage("limit", self.lease),
+            body_rules=self._stage("body_rules", None),
             slots=self,
             credential=self._stage("credential", make_credential()),
             audit=self.Audit(self),
