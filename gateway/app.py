@@ -5,6 +5,7 @@ nothing; `build` opens files, and `try_out` asks what can be asked without a req
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, assert_never
 
+from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
 from gateway.app_upstream import (
@@ -31,6 +33,7 @@ from gateway.edges import audit_sinks
 from gateway.edges.buckets import AddressBudget, MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.few_threads import FewThreads
+from gateway.edges.key_turns import KeyTurns
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, unlinked_file
 from gateway.model import AuditRecord, Risk
@@ -49,6 +52,7 @@ from gateway.web.portal import METADATA_PATH, build_portal
 from gateway.web.relay import BodyDeadlines
 from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
+from gateway.web.visit import Upstream as Forwarding
 
 _NSS_THREADS = 8
 
@@ -70,6 +74,7 @@ class Workshop:
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
+    turns: KeyTurns = field(default_factory=lambda: KeyTurns(os.urandom(8).hex(), time.monotonic))
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +88,7 @@ class Generation:
     issuing: Issuing
     upstream: Upstream
     slots: FairSlots
+    idempotent: Idempotent
     trail: AuditTrail
     serving: Serving
     portal: Audited
@@ -104,6 +110,8 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     upstream = make_upstream(config.forward, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
+    around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
+    idempotent = make_idempotent(config.idempotency, around, shelf)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
@@ -113,8 +121,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         slots=slots,
         credential=issuing.issue,
         audit=files.trail,
+        check_key=idempotent.check_key,
     )
-    serving = make_serving(config, check_body, pipeline, upstream)
+    serving = make_serving(config, check_body, pipeline, idempotent.upstream)
     return Generation(
         config=config,
         shelf=shelf,
@@ -123,6 +132,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         issuing=issuing,
         upstream=upstream,
         slots=slots,
+        idempotent=idempotent,
         trail=files.trail,
         serving=serving,
         portal=make_portal(config, files.trail, serving.receive),
@@ -258,14 +268,14 @@ def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audi
 
 
 def make_serving(
-    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Upstream
+    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Forwarding
 ) -> Serving:
     """What the proxy serves requests with."""
     section = config.receive
     return Serving(
         receive=make_receive(config),
         pipeline=pipeline,
-        upstream=upstream.slurmrestd,
+        upstream=upstream,
         spool=Spool(section.memory_body_bytes, config.server.state_directory),
         body_limit=check_body.limit_for,
         body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
@@ -293,6 +303,8 @@ def try_state_directory(generation: Generation) -> list[str]:
         unlinked_file(directory).close()
         if generation.mapped.bindings is not None:
             generation.mapped.bindings.create()
+        if generation.idempotent.store is not None:
+            generation.idempotent.store.create()
     except (OSError, sqlite3.Error) as error:
         return [f"state directory {directory}: {error}"]
     return []

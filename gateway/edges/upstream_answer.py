@@ -57,7 +57,8 @@ class Source(Protocol):
 class Answer:
     """One answer. `whole` is its body where that came with the head; otherwise `read` gives pieces.
 
-    `seconds` is the time from the request's last byte to the answer's, 0.0 until then.
+    `seconds` is the time from the request's last byte to the answer's, 0.0 until then. `note` is for
+    the audit.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class Answer:
         "_then",
         "_waiter",
         "head",
+        "note",
         "seconds",
         "whole",
     )
@@ -87,6 +89,7 @@ class Answer:
         self.head = head
         self.whole = whole
         self.seconds = 0.0
+        self.note = ""
         self._source = source
         self._room = room
         self._then: Callable[[], None] | None = None
