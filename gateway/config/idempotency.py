@@ -21,7 +21,7 @@ class Idempotency(Section):
     job_age_seconds: Seconds = 300.0
     """Slurm's MinJobAge or less: later than this nothing is submitted again, because an ended job may be gone."""
     marker_field: Literal["comment", "extra"] = "comment"
-    """The job's field that the marker is appended to. Slurm has "extra" since 23.11 (v0.0.40)."""
+    """The job's field that the marker is appended to. Before v0.0.40 there is no "extra", and it is "comment"."""
     maximum_answer_bytes: Bytes = 65_536
     """Of a longer answer only the job's number is remembered."""
     maximum_keys: Count = 20_000

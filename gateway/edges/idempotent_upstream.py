@@ -31,6 +31,7 @@ from gateway.stages.idempotency import (
     StoredAnswer,
     Terms,
     begun_again,
+    field_for,
     fresh_entry,
     is_conclusive,
     takes_key,
@@ -127,7 +128,8 @@ class IdempotentUpstream:
             what = f"With an Idempotency-Key the body may have at most {_MOST_BODY_BYTES} bytes."
             raise Denied(Reason.BODY_TOO_LARGE, detail=what)
         try:
-            return Submission(body.read(body.length), self.terms.marker_field, _MARKER_BYTES)
+            field = field_for(grant.admission.call, self.terms.marker_field)
+            return Submission(body.read(body.length), field, _MARKER_BYTES)
         except Unmarkable as error:
             what = f"{Reason.IDEMPOTENCY_BODY_UNFIT.sentence} Here {error}."
             raise Denied(Reason.IDEMPOTENCY_BODY_UNFIT, str(error), detail=what) from error
@@ -276,7 +278,7 @@ class IdempotentUpstream:
         user = call.grant.admission.user
         sought = Sought(
             entry.marker,
-            self.terms.marker_field,
+            call.submission.field,
             entry.user,
             user.uid,
             call.submission.job_names,

@@ -55,12 +55,14 @@ _COUNT: Final = "SELECT identity_hash, count(*) FROM entry GROUP BY identity_has
 class SqliteKeyStore:
     """One for a whole process, because it counts in memory what is in the file.
 
-    A file that vanishes while the gateway runs is a doubt, not a fresh start.
+    A file that vanishes while the gateway runs is a doubt, not a fresh start. `problem` is what the
+    last call failed with.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = GroupCommit(path, self._prepare)
+        self.problem = ""
         self._counts: dict[str, int] = {}
         self._total = 0
 
@@ -106,9 +108,12 @@ class SqliteKeyStore:
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await self._file.run(_LIMIT_SECONDS, work)
+            result = await self._file.run(_LIMIT_SECONDS, work)
         except (sqlite3.Error, OSError) as error:
-            raise KeyStoreDoubt(f"{self._path} cannot be used: {error!r}") from error
+            self.problem = f"{self._path} cannot be used: {error!r}"
+            raise KeyStoreDoubt(self.problem) from error
+        self.problem = ""
+        return result
 
     # in the thread
 

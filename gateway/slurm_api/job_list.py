@@ -10,7 +10,7 @@ MARKER_BEGIN: Final = "idempotency:"
 
 _FIRST_WITH_WARNINGS: Final = 39
 _FIRST_WITH_RESULT: Final = 39
-_LAST_WITH_RESULT: Final = 40
+_LAST_WITH_RESULT: Final = 41
 _CLOCK_SECONDS: Final = 5
 """By so much slurmctld's clock may differ from the gateway's."""
 
@@ -58,9 +58,9 @@ def _jobs(raw: bytes) -> list[dict[str, Any]]:
         answer = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise ListUnreadable("not JSON") from error
-    if not isinstance(answer, dict) or answer.get("errors"):
+    if isinstance(answer, dict) and answer.get("errors"):
         raise ListUnreadable("an error of slurmctld")
-    jobs = answer.get("jobs")
+    jobs = answer.get("jobs") if isinstance(answer, dict) else answer  # v0.0.35 has the list alone
     if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
         raise ListUnreadable("no list of jobs")
     return jobs

@@ -9,6 +9,8 @@ from gateway.denial import Denied, Reason
 from gateway.model import Admission, AuthorizedCall, InboundRequest, Risk
 
 MarkerField = Literal["comment", "extra"]
+FIRST_WITH_EXTRA: Final = 40
+"""v0.0.36 to v0.0.38 refuse a job with `extra`; v0.0.40 and later keep and list it (20.11 to 26.05)."""
 
 _JSON: Final = "application/json"
 _FIRST_ERROR_STATUS: Final = 400
@@ -132,6 +134,12 @@ class CheckKey:
         if request.media_type != _JSON:
             what = "With an Idempotency-Key the body must be application/json."
             raise Denied(Reason.MEDIA_TYPE_UNSUPPORTED, detail=what, headers=(("Accept", _JSON),))
+
+
+def field_for(call: AuthorizedCall, wanted: MarkerField) -> MarkerField:
+    """Where the marker goes in this API version; every version has `comment`."""
+    is_older = int(call.version.rpartition(".")[2]) < FIRST_WITH_EXTRA
+    return "comment" if is_older else wanted
 
 
 def takes_key(call: AuthorizedCall) -> bool:

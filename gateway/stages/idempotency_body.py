@@ -27,7 +27,7 @@ class Submission:
     def __init__(self, raw: bytes, field: str, marker_bytes: int) -> None:
         """Raises Unmarkable, also where a marker of that many bytes would not fit."""
         self._document = _read(raw)
-        self._field = field
+        self.field = field
         self._jobs = list(_jobs(self._document))
         if not self._jobs:
             raise Unmarkable("the body has no job")

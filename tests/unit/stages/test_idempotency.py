@@ -7,8 +7,10 @@ from gateway.model import Admission, AuthorizedCall, Risk
 from gateway.stages.idempotency import (
     CheckKey,
     KeyEntry,
+    MarkerField,
     Sending,
     begun_again,
+    field_for,
     fresh_entry,
     is_conclusive,
 )
@@ -130,3 +132,19 @@ def test_only_slurms_own_word_about_the_job_is_conclusive(
     status: int, codes: tuple[str, ...], ids: tuple[str, ...], conclusive: bool
 ) -> None:
     assert is_conclusive(status, codes, ids) is conclusive
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "field"),
+    [
+        ("v0.0.35", "comment", "comment"),
+        ("v0.0.45", "comment", "comment"),
+        ("v0.0.39", "extra", "comment"),
+        ("v0.0.40", "extra", "extra"),
+        ("v0.0.45", "extra", "extra"),
+    ],
+)
+def test_the_marker_goes_where_the_version_has_a_field(
+    version: str, wanted: MarkerField, field: str
+) -> None:
+    assert field_for(SUBMIT._replace(version=version), wanted) == field
