@@ -25,7 +25,7 @@ from gateway.config.problem import Problem
 from gateway.denial import Denied
 from gateway.model import AuditRecord
 from gateway.pipeline import note_denial
-from gateway.web.disconnect import AsgiReceive, AsgiSend, Scope
+from gateway.web.client import AsgiReceive, AsgiSend, Client, Scope, client_of
 from gateway.web.head_form import HeadLimits
 from gateway.web.http_protocol import ProtocolLimits, Refusal, hardened_protocol
 from gateway.web.metrics import Metrics, Readings
@@ -94,17 +94,32 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
         """ASGI 3, `http` scopes only."""
+        if not is_portal_path(scope["raw_path"]):
+            await self.visit(client_of(scope, receive, send))
+            return
+        generation = self._enter()
+        try:
+            await generation.portal(scope, receive, send)
+        finally:
+            self._leave(generation)
+
+    async def visit(self, client: Client) -> None:
+        """Serve one request of a proxied path."""
+        generation = self._enter()
+        try:
+            await self._proxy.visit(client)
+        finally:
+            self._leave(generation)
+
+    def _enter(self) -> Generation:
         generation = self.current
         generation.running += 1
-        try:
-            if is_portal_path(scope["raw_path"]):
-                await generation.portal(scope, receive, send)
-            else:
-                await self._proxy(scope, receive, send)
-        finally:
-            generation.running -= 1
-            if not generation.running and generation is not self._generation:
-                generation.is_idle.set()
+        return generation
+
+    def _leave(self, generation: Generation) -> None:
+        generation.running -= 1
+        if not generation.running and generation is not self._generation:
+            generation.is_idle.set()
 
     def protocol(self) -> type[HttpToolsProtocol]:
         """What reads client connections, by the settings in force."""
@@ -121,7 +136,12 @@ class Application:
             connections=config.server.connections,
         )
         return hardened_protocol(
-            limits, self._note_refusal, render, on_overflow=self.metrics.count_overflow
+            limits,
+            self._note_refusal,
+            render,
+            on_overflow=self.metrics.count_overflow,
+            serve=self.visit,
+            is_served=lambda raw_path: not is_portal_path(raw_path),
         )
 
     def _note_refusal(self, refusal: Refusal) -> None:

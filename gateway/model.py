@@ -199,9 +199,12 @@ class Grant(NamedTuple):
     slot: Lease
 
 
-@dataclass(slots=True)
+@dataclass(init=False)
 class AuditRecord:
-    """What becomes of one request: the only value that changes, filled as the request moves."""
+    """What becomes of one request: the only value that changes, filled as the request moves.
+
+    Nothing but the first fields is written beforehand: what is not known stands in the class.
+    """
 
     request_id: str
     time: float
@@ -227,3 +230,11 @@ class AuditRecord:
     upstream_seconds: float = 0.0
     total_seconds: float = 0.0
     complete: bool = False
+
+    def __init__(
+        self, request_id: str, time: float, method: str = "", raw_target: str = ""
+    ) -> None:
+        self.request_id = request_id
+        self.time = time
+        self.method = method
+        self.raw_target = raw_target

@@ -4,13 +4,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.web.disconnect import Message, Scope
+from gateway.web.client import Message, Scope
+from gateway.web.head_memo import HeadMemo
 
 TOKEN = "canary.caller.token"
 
 
 class AsgiClient:
-    """One exchange. `offers` names the extensions of the gateway's own protocol that it has."""
+    """One exchange, by ASGI alone or as the gateway's own protocol offers itself: with "client", and
+    with "respond" where it takes whole answers in one write."""
+
+    memo: HeadMemo | None = None
+    peer: str | None = "192.0.2.7"
 
     def __init__(
         self,
@@ -19,7 +24,7 @@ class AsgiClient:
         *,
         headers: Sequence[tuple[str, str]] = (),
         body: Sequence[bytes] = (),
-        offers: Sequence[str] = ("disconnect",),
+        offers: Sequence[str] = ("client",),
     ) -> None:
         self.messages: list[Message] = []
         self.received = 0
@@ -33,7 +38,10 @@ class AsgiClient:
         self._body = list(body)
         self._gone = asyncio.Event()
         self.callbacks: list[Callable[[], None]] = []
+        self.method, self.raw_target = method, target.encode()
+        self._responds = "respond" in offers
         self.scope = self._make_scope(method, target, headers, offers)
+        self.headers = self.scope["headers"]
 
     def _make_scope(
         self,
@@ -47,12 +55,8 @@ class AsgiClient:
             fields.append(("content-length", str(sum(map(len, self._body)))))
         path, _, query = target.partition("?")
         extensions: dict[str, Any] = {}
-        if "disconnect" in offers:
-            extensions["gateway.disconnect"] = self._watch
-        if "respond" in offers:
-            extensions["gateway.respond"] = self._respond
-        if "abort" in offers:
-            extensions["gateway.abort"] = self._abort
+        if "client" in offers:
+            extensions["gateway.client"] = self
         return {
             "type": "http",
             "method": method,
@@ -63,12 +67,14 @@ class AsgiClient:
             "extensions": extensions,
         }
 
-    def _watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        self.callbacks.append(callback)
-        return lambda: self.callbacks.remove(callback) if callback in self.callbacks else None
+    def watch(self, gone: Callable[[], None], /) -> None:
+        self.callbacks = [gone]
 
-    def _respond(self, status: int, lines: bytes, body: bytes) -> bool:
-        if self.is_busy:
+    def unwatch(self) -> None:
+        self.callbacks = []
+
+    def respond(self, status: int, lines: bytes, body: bytes, /) -> bool:
+        if self.is_busy or not self._responds:
             return False
         pairs = [line.split(b": ", 1) for line in lines.split(b"\r\n")[:-1]]
         headers = [(name, value) for name, value in pairs]
@@ -79,7 +85,7 @@ class AsgiClient:
         self.responded += 1
         return True
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
         self.aborted += 1
 
     def hang_up(self) -> None:
@@ -110,7 +116,7 @@ class AsgiClient:
         return int(self.messages[0]["status"]) if self.messages else 0
 
     @property
-    def headers(self) -> dict[str, str]:
+    def answer_headers(self) -> dict[str, str]:
         pairs = self.messages[0]["headers"]
         assert len({name for name, _ in pairs}) == len(pairs), "a repeated header field"
         return {name.decode(): value.decode() for name, value in pairs}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gateway.denial import Denied, Reason
 from gateway.edges.late_writes import LateWrites
-from gateway.web.exchange import Problem
+from gateway.web.exchange import Problem, Serve
 from gateway.web.head_form import HeadLimits
 
 Render = Callable[[Denied, str], Problem]
@@ -49,6 +49,8 @@ class Terms:
     new_request_id: Callable[[], str]
     on_overflow: Callable[[], None]
     is_valid_host: Callable[[bytes], bool]
+    serve: Serve | None
+    is_served: Callable[[bytes], bool]
     late_writes: LateWrites = field(default_factory=LateWrites)
 
 

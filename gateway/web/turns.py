@@ -5,32 +5,23 @@ request cost as much as reading it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
-
-from uvicorn._types import ASGI3Application
 
 
 class Runs(Protocol):
     """An exchange, as far as this is concerned. It does not raise: what fails has been answered."""
 
-    @property
-    def run_asgi(self) -> Callable[[ASGI3Application], Awaitable[None]]: ...
+    def run(self) -> Awaitable[None]: ...
 
 
 class Turns:
     """`tasks` holds the task while an exchange runs and not while it waits, for the server's drain."""
 
-    __slots__ = ("_app", "_due", "_is_over", "_loop", "_task", "_tasks", "_waiter")
+    __slots__ = ("_due", "_is_over", "_loop", "_task", "_tasks", "_waiter")
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        app: ASGI3Application,
-        tasks: set[asyncio.Task[None]],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]) -> None:
         self._loop = loop
-        self._app = app
         self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[Runs | None] | None = None
@@ -60,7 +51,7 @@ class Turns:
     async def _run(self, first: Runs) -> None:
         exchange: Runs | None = first
         while exchange is not None:
-            await exchange.run_asgi(self._app)
+            await exchange.run()
             exchange, self._due = self._due, None
             if exchange is None and not self._is_over:
                 exchange = await self._next()
