@@ -5,6 +5,7 @@ nothing; `build` opens files, and `try_out` asks what can be asked without a req
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, assert_never
 from zoneinfo import ZoneInfo
 
+from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
 from gateway.app_upstream import (
@@ -35,6 +37,7 @@ from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
 from gateway.edges.few_threads import FewThreads
+from gateway.edges.key_turns import KeyTurns
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
 from gateway.model import AuditRecord, Clock, Risk
@@ -55,6 +58,7 @@ from gateway.web.portal import METADATA_PATH, build_portal
 from gateway.web.relay import BodyDeadlines
 from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
+from gateway.web.visit import Upstream as Forwarding
 
 _NSS_THREADS = 8
 _PARSING_THREADS = 2
@@ -78,6 +82,7 @@ class Workshop:
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
+    turns: KeyTurns = field(default_factory=lambda: KeyTurns(os.urandom(8).hex(), time.monotonic))
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +96,7 @@ class Generation:
     issuing: Issuing
     upstream: Upstream
     slots: FairSlots
+    idempotent: Idempotent
     trail: AuditTrail
     attempts: AttemptMemory
     serving: Serving
@@ -136,6 +142,8 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
     policy = make_policy(config.authorize, workshop.catalogue)
+    around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
+    idempotent = make_idempotent(config.idempotency, around, shelf)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
@@ -146,8 +154,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         slots=slots,
         credential=issuing.issue,
         audit=files.trail,
+        check_key=idempotent.check_key,
     )
-    serving = make_serving(config, check_body, pipeline, upstream)
+    serving = make_serving(config, check_body, pipeline, idempotent.upstream)
     return Generation(
         config=config,
         shelf=shelf,
@@ -156,6 +165,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         issuing=issuing,
         upstream=upstream,
         slots=slots,
+        idempotent=idempotent,
         trail=files.trail,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
@@ -325,14 +335,14 @@ def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audi
 
 
 def make_serving(
-    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Upstream
+    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Forwarding
 ) -> Serving:
     """What the proxy serves requests with."""
     section = config.receive
     return Serving(
         receive=make_receive(config),
         pipeline=pipeline,
-        upstream=upstream.slurmrestd,
+        upstream=upstream,
         spool=Spool(section.memory_body_bytes, config.server.state_directory),
         body_limit=check_body.limit_for,
         body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
@@ -360,6 +370,8 @@ def try_state_directory(generation: Generation) -> list[str]:
         unlinked_file(directory).close()
         if generation.mapped.bindings is not None:
             generation.mapped.bindings.create()
+        if generation.idempotent.store is not None:
+            generation.idempotent.store.create()
     except (OSError, sqlite3.Error) as error:
         return [f"state directory {directory}: {error}"]
     return []

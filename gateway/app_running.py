@@ -16,6 +16,7 @@ from gateway.app_state import (
     disk_part,
     key_part,
     key_readings,
+    keys_part,
     table_part,
     upstream_part,
 )
@@ -197,6 +198,7 @@ class Application:
             upstream_part(now.upstream),
             directory_part(now.mapped),
             table_part(now.mapped, now.identification),
+            keys_part(now.idempotent),
         ]
 
     def _readings(self) -> Readings:

@@ -56,6 +56,7 @@ class InboundRequest(NamedTuple):
     expects_continue: bool
     client_address: str
     forwarded_for: str
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
