@@ -12,6 +12,7 @@ from gateway.edges.idempotent_upstream import IdempotentUpstream
 from gateway.edges.job_lookup import JobListLookup, Slots
 from gateway.edges.key_store import SqliteKeyStore
 from gateway.edges.key_turns import KeyTurns
+from gateway.edges.lost_job import FindLost
 from gateway.edges.process_file import KEYS_FILE
 from gateway.edges.slurmrestd import Slurmrestd
 from gateway.stages.idempotency import Caps, CheckKey, KeyStoreDoubt, Terms
@@ -57,15 +58,16 @@ def make_idempotent(section: Idempotency, around: Around, shelf: Shelf) -> Idemp
     terms = Terms(
         keep_seconds=section.keep_seconds,
         wait_seconds=section.wait_seconds,
-        settle_seconds=section.settle_seconds,
-        job_age_seconds=section.job_age_seconds,
         marker_field=section.marker_field,
         maximum_answer_bytes=section.maximum_answer_bytes,
         caps=Caps(section.maximum_keys, section.maximum_keys_in_all),
     )
     lookup = JobListLookup(around.slurmrestd, around.slots, section.maximum_list_bytes)
+    find_lost = FindLost(
+        lookup, around.turns, section.settle_seconds, section.job_age_seconds, time.time
+    )
     upstream = IdempotentUpstream(
-        around.slurmrestd, store, around.turns, lookup, around.slots, terms, time.time
+        around.slurmrestd, store, around.turns, find_lost, around.slots, terms, time.time
     )
     return Idempotent(upstream, check_key, store)
 

@@ -13,11 +13,11 @@ from gateway.stages.idempotency import (
 )
 
 CAPS = Caps(1000, 10_000)
+SETTLE_SECONDS = 20.0
+JOB_AGE_SECONDS = 300.0
 TERMS = Terms(
     keep_seconds=86_400,
     wait_seconds=45,
-    settle_seconds=20,
-    job_age_seconds=300,
     marker_field="comment",
     maximum_answer_bytes=65_536,
     caps=CAPS,

@@ -11,12 +11,13 @@ from gateway.denial import Denied, Reason
 from gateway.edges.idempotent_upstream import IdempotentUpstream
 from gateway.edges.job_lookup import LookupFailed
 from gateway.edges.key_turns import KeyTurns
+from gateway.edges.lost_job import FindLost
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Grant, Identity, Lease
 from gateway.slurm_api.job_list import Sighting, Sought, find_job
 from gateway.stages.forward import read_head
 from gateway.stages.idempotency import KeyStore, Terms
-from tests.fake_keys import TERMS, FakeKeyStore
+from tests.fake_keys import JOB_AGE_SECONDS, SETTLE_SECONDS, TERMS, FakeKeyStore
 from tests.fakes import FakeLease
 from tests.scripted_upstream import answer as raw_answer
 from tests.upstream_kit import SUBMIT, make_grant
@@ -83,6 +84,8 @@ class Slurm:
             raise Denied(Reason.UPSTREAM_UNREACHABLE, members={"outcome": "unknown"})
         if fate in (Fate.VAGUE_BEFORE, Fate.VAGUE_AFTER):
             return _answer(500, {"errors": [{"error_number": 1800}]}, grant)
+        if self.resumed is not None:
+            await self.resumed.wait()
         if fate is Fate.REFUSED:
             return _answer(500, {"errors": [{"error_number": 2000}]}, grant)
         job_id = self._take(grant, body)
@@ -112,13 +115,17 @@ class Slurm:
         self.jobs.append(Job(job_id, user, comment, job.get("name", ""), now()))
         return job_id
 
-    async def __call__(self, grant: Grant, sought: Sought) -> Sighting:
-        """As old as a read may be: what was there when it began."""
-        self.looks += 1
+    async def pulse(self, grant: Grant) -> None:
         if self.is_down:
             raise LookupFailed("slurmctld is down")
         if self.resumed is not None:
             await self.resumed.wait()
+        await asyncio.sleep(0.01)
+
+    async def __call__(self, grant: Grant, sought: Sought) -> Sighting:
+        """As old as a read may be: what was there when slurmctld took it up."""
+        self.looks += 1
+        await self.pulse(grant)
         listed = [
             {
                 "job_id": job.job_id,
@@ -179,8 +186,9 @@ class KeyWorld:
         """A new process: it knows what is in the store, and nothing else."""
         self._processes += 1
         self.turns = KeyTurns(f"process-{self._processes}", asyncio.get_running_loop().time)
+        find_lost = FindLost(self.slurm, self.turns, SETTLE_SECONDS, JOB_AGE_SECONDS, now)
         self.gateway = IdempotentUpstream(
-            self.slurm, self.store, self.turns, self.slurm, self.slots, self.terms, now
+            self.slurm, self.store, self.turns, find_lost, self.slots, self.terms, now
         )
 
     async def submit(

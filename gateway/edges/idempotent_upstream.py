@@ -1,24 +1,23 @@
 """Grant with an Idempotency-Key -> the answer of its first request; slurmrestd runs each key once at the most.
 
 Whatever else is true, nothing is sent before the key is on disk, and nothing is sent again before Slurm
-itself, asked twice, has shown that the job is not there.
+itself, answering steadily, has shown that the job is not there.
 """
 
-import asyncio
 import logging
 import os
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from math import ceil, inf
 from typing import NamedTuple
 
 from gateway.denial import Denied, Reason
-from gateway.edges.job_lookup import JobLookup, LookupFailed, Slots, Upstream
+from gateway.edges.job_lookup import Slots, Upstream
 from gateway.edges.key_turns import KeyTurns
+from gateway.edges.lost_job import FindLost, Lost
 from gateway.edges.spool import memory_body
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
 from gateway.model import Clock, Grant, Lease
-from gateway.slurm_api.job_list import MARKER_BEGIN, Sought, submit_answer
+from gateway.slurm_api.job_list import MARKER_BEGIN, submit_answer
 from gateway.stages.forward import read_head
 from gateway.stages.forward_result import job_ids, slurm_errors
 from gateway.stages.idempotency import (
@@ -91,7 +90,7 @@ class IdempotentUpstream:
     upstream: Upstream
     store: KeyStore
     turns: KeyTurns
-    lookup: JobLookup
+    find_lost: FindLost
     slots: Slots
     terms: Terms
     now: Clock
@@ -234,9 +233,8 @@ class IdempotentUpstream:
 
     async def _resolve(self, call: _Call, entry: KeyEntry) -> Answer:
         """The first request broke off. Find its job, or make sure that there is none and send it again."""
-        if entry.user != call.fresh.user:
-            raise _unknown("this identity was another Slurm user then")
-        job_id = await self._look_until_sure(call, entry)
+        lost = Lost(call.grant, entry, call.submission.field, call.submission.job_names)
+        job_id = await self.find_lost(lost, call.deadline)
         if job_id:
             stored = self._made_up(call.grant, job_id)
             await self._finish(entry, stored)
@@ -250,57 +248,6 @@ class IdempotentUpstream:
         answer = await self._forward(call, grant, again)
         answer.note = f"sent again, {answer.note}, first request {entry.request_id}"
         return answer
-
-    async def _look_until_sure(self, call: _Call, entry: KeyEntry) -> int:
-        """The job's id, 0 when it is certain that there is none. Raises Denied(OUTCOME_UNKNOWN).
-
-        Two prompt looks, half the settling time apart: a slurmctld that was stopped works off what
-        waits for it in any order, so that its first answer may be older than a submission before it.
-        """
-        monotonic, gap = self.turns.monotonic, self.terms.settle_seconds / 2
-        is_ours = entry.holder == self.turns.holder
-        broken = self.turns.broken_at(entry.key_hash, is_ours=is_ours)
-        sure_at = inf
-        while True:
-            begun = monotonic()
-            job_id = await self._look(call, entry)
-            ended = monotonic()
-            if job_id or (begun >= sure_at and ended - begun < gap):
-                return job_id
-            if sure_at == inf or ended - begun >= gap:
-                sure_at = max(broken + 2 * gap, ended + gap)
-            if sure_at > call.deadline:
-                raise _unknown("not yet settled", ceil(sure_at - monotonic()))
-            await asyncio.sleep(max(0.0, sure_at - monotonic()))
-
-    async def _look(self, call: _Call, entry: KeyEntry) -> int:
-        user = call.grant.admission.user
-        sought = Sought(
-            entry.marker,
-            call.submission.field,
-            entry.user,
-            user.uid,
-            call.submission.job_names,
-            entry.begun,
-        )
-        try:
-            sighting = await self.lookup(call.grant, sought)
-        except LookupFailed as failure:
-            raise _unknown(str(failure), _RETRY_SECONDS) from failure
-        if sighting.job_id:
-            return sighting.job_id
-        if sighting.lookalikes:
-            raise _unknown(f"may be one of {sighting.lookalikes}, which have no marker")
-        if not 0 <= self.now() - entry.begun < self.terms.job_age_seconds:
-            raise _unknown("too long ago: an ended job may have left slurmctld")
-        return 0
-
-
-def _unknown(note: str, retry_seconds: int = 0) -> Denied:
-    """Without seconds to wait, it will never be known here."""
-    headers = (("Retry-After", str(retry_seconds)),) if retry_seconds else ()
-    members = {"outcome": "unknown"}
-    return Denied(Reason.OUTCOME_UNKNOWN, note, headers=headers, members=members)
 
 
 def _unavailable(doubt: KeyStoreDoubt) -> Denied:

@@ -1,7 +1,8 @@
 """(a grant that broke off, what its job would look like) -> whether Slurm has it, asked as the same user."""
 
 import asyncio
-from typing import Protocol
+from time import monotonic
+from typing import NamedTuple, Protocol
 
 from gateway.denial import Denied
 from gateway.edges.upstream_answer import Answer, UpstreamFailed
@@ -10,6 +11,7 @@ from gateway.slurm_api.job_list import ListUnreadable, Sighting, Sought, find_jo
 
 _OK = 200
 _JOBS = Operation("GET", "/slurm/{version}/jobs", Risk.READ, False, False)
+_DIAG = Operation("GET", "/slurm/{version}/diag", Risk.READ, False, False)
 
 
 class LookupFailed(Exception):
@@ -29,9 +31,23 @@ class Upstream(Protocol):
 
 
 class JobLookup(Protocol):
-    """Raises LookupFailed where it cannot be known now."""
+    """Asks slurmctld as the same user. Raises LookupFailed where it does not answer for real."""
 
-    async def __call__(self, grant: Grant, sought: Sought) -> Sighting: ...
+    async def __call__(self, grant: Grant, sought: Sought) -> Sighting:
+        """What slurmctld has now. The read begins after the call."""
+        ...
+
+    async def pulse(self, grant: Grant) -> None:
+        """One cheap answer of slurmctld."""
+        ...
+
+
+class _Kept(NamedTuple):
+    """A list while others still wait for one."""
+
+    whose: tuple[str, str]
+    begun: float
+    raw: bytes
 
 
 class JobListLookup:
@@ -42,42 +58,73 @@ class JobListLookup:
         self._slots = slots
         self._maximum_bytes = maximum_bytes
         self._one = asyncio.Lock()
+        self._wanted = 0
+        self._kept: _Kept | None = None
 
     async def __call__(self, grant: Grant, sought: Sought) -> Sighting:
-        """See JobLookup. The read begins after the call."""
-        async with self._one:
-            try:
-                raw = await self._read(grant)
+        """See JobLookup."""
+        called = monotonic()
+        self._wanted += 1
+        try:
+            async with self._one:
+                raw = await self._list(grant, called)
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(None, find_job, raw, sought)
-            except Denied as refusal:
-                note = refusal.note or refusal.reason.code
-                raise LookupFailed(f"the list of jobs cannot be read: {note}") from refusal
-            except UpstreamFailed as failure:
-                raise LookupFailed(f"the list of jobs broke off: {failure}") from failure
-            except ListUnreadable as error:
-                raise LookupFailed(f"the list of jobs cannot be used: {error}") from error
-
-    async def _read(self, grant: Grant) -> bytes:
-        slot = await self._slots.acquire(grant.admission.identity)
-        try:
-            answer = await self._upstream.send(_asking(grant, slot))
-            try:
-                if not await answer.read_all(self._maximum_bytes):
-                    raise LookupFailed(f"the list of jobs has {answer.head.length} bytes")
-                if answer.head.status != _OK:
-                    raise LookupFailed(f"the list of jobs came with status {answer.head.status}")
-                return answer.whole or b""
-            finally:
-                answer.close()
+        except ListUnreadable as error:
+            raise LookupFailed(f"the list of jobs cannot be used: {error}") from error
         finally:
-            slot.release()
+            self._wanted -= 1
+            if not self._wanted:
+                self._kept = None
+
+    async def _list(self, grant: Grant, called: float) -> bytes:
+        """Where many of one user wait after a restart, one read that began after their calls serves all."""
+        whose = (grant.credential.user, grant.admission.call.version)
+        kept = self._kept
+        if kept is None or kept.whose != whose or kept.begun < called:
+            begun = monotonic()
+            self._kept = None
+            kept = _Kept(whose, begun, await self._read(grant, _JOBS, Risk.READ_HEAVY))
+            self._kept = kept
+        return kept.raw
+
+    async def pulse(self, grant: Grant) -> None:
+        """See JobLookup."""
+        await self._read(grant, _DIAG, Risk.READ)
+
+    async def _read(self, grant: Grant, operation: Operation, risk: Risk) -> bytes:
+        """The whole answer. Raises LookupFailed for anything but a 200."""
+        try:
+            slot = await self._slots.acquire(grant.admission.identity)
+            try:
+                return await self._ask(_asking(grant, operation, risk, slot))
+            finally:
+                slot.release()
+        except Denied as refusal:
+            note = refusal.note or refusal.reason.code
+            raise LookupFailed(f"{operation.name}: {note}") from refusal
+        except UpstreamFailed as failure:
+            raise LookupFailed(f"{operation.name} broke off: {failure}") from failure
+
+    async def _ask(self, grant: Grant) -> bytes:
+        name = grant.admission.call.operation.name
+        answer = await self._upstream.send(grant)
+        try:
+            if answer.head.status != _OK:
+                raise LookupFailed(f"{name}: status {answer.head.status}")
+            if answer.head.length > self._maximum_bytes:
+                raise LookupFailed(f"{name}: {answer.head.length} bytes")
+            await answer.read_all(self._maximum_bytes)
+            return answer.whole or b""
+        finally:
+            answer.close()
 
 
-def _asking(grant: Grant, slot: Lease) -> Grant:
-    """The same user's read of all jobs, in the same API version."""
+def _asking(grant: Grant, operation: Operation, risk: Risk, slot: Lease) -> Grant:
+    """A read of the same user's, in the same API version."""
     version = grant.admission.call.version
-    call = AuthorizedCall(_JOBS, version, f"/slurm/{version}/jobs".encode(), Risk.READ_HEAVY, "")
+    target = operation.template.replace("{version}", version).encode()
+    call = AuthorizedCall(operation, version, target, risk, "")
     request = grant.admission.request._replace(accept="application/json", media_type="", length=0)
     admission = grant.admission._replace(call=call, request=request)
     return Grant(admission, None, grant.credential, slot)

@@ -102,15 +102,10 @@ class KeyStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is promised, in seconds.
-
-    `job_age_seconds` is how long an ended job stays in slurmctld at least (MinJobAge).
-    """
+    """What is promised, in seconds."""
 
     keep_seconds: float
     wait_seconds: float
-    settle_seconds: float
-    job_age_seconds: float
     marker_field: MarkerField
     maximum_answer_bytes: int
     caps: Caps
