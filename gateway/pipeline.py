@@ -51,6 +51,14 @@ class BodyRules(Protocol):
     async def __call__(self, admission: Admission, body: Body) -> Body: ...
 
 
+class OwnJobs(Protocol):
+    """Does the call reach the caller's own jobs alone? The body to be forwarded."""
+
+    async def __call__(
+        self, admission: Admission, body: Body | None, credential: UpstreamCredential
+    ) -> Body | None: ...
+
+
 class Limit(Protocol):
     """Is there room for one more request of this identity and class? The lease ends with it."""
 
@@ -91,6 +99,7 @@ class Pipeline:
     body_rules: BodyRules
     slots: Slots
     credential: IssueCredential
+    own_jobs: OwnJobs
     audit: AuditLog
 
     async def admit(self, request: InboundRequest, record: AuditRecord) -> Admission:
@@ -108,13 +117,15 @@ class Pipeline:
 
         The caller releases the slot of the Grant.
         """
-        if admission.call.has_body_rules and body is not None:
+        if body is not None and admission.call.has_body_rules:
             body = await self._ruled(admission, body, record)
         slot = await self.slots.acquire(admission.identity)
         try:
             credential = await self.credential(
                 admission.identity, admission.user, admission.request.bearer
             )
+            if admission.call.own_jobs_only:
+                body = await self.own_jobs(admission, body, credential)
             record.granted, record.rule = True, admission.call.rule
             await self.audit.open(record)
         except BaseException:
