@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple, assert_never
@@ -100,7 +100,29 @@ class Generation:
     portal: Audited
     number: int = 0
     running: int = 0
+    is_retired: bool = False
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """What is served by it counts as running."""
+        self.serving = replace(self.serving, ended=self.leave)
+
+    def enter(self) -> Serving:
+        """One more request; `leave` ends it."""
+        self.running += 1
+        return self.serving
+
+    def leave(self) -> None:
+        """The last one of a generation that was replaced lets go of it."""
+        self.running -= 1
+        if self.is_retired and not self.running:
+            self.is_idle.set()
+
+    def retire(self) -> None:
+        """No more requests begin in it."""
+        self.is_retired = True
+        if not self.running:
+            self.is_idle.set()
 
 
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.app_identity import user_rules
+from gateway.config.authenticate import Issuer
 from gateway.config.credential import Attach, Mint, Passthrough
 from gateway.config.forward import Forward
 from gateway.config.gateway import Gateway
@@ -49,9 +50,27 @@ def _doubt_issuers(gateway: Gateway) -> Iterator[Problem]:
         if issuer.issuer not in mapped:
             what = f"no rule maps the tokens of {issuer.issuer}: they all get 403"
             yield Problem(place, what, "add a [[map_user.rules]] with this issuer")
-        if issuer.accept_id_tokens:
-            what = "ID tokens say who signed in at a client, not what a client may do here"
-            yield Problem(f"{place}.accept_id_tokens", what, "prefer access tokens")
+        yield from _doubt_id_tokens(place, issuer)
+
+
+def _doubt_id_tokens(place: str, issuer: Issuer) -> Iterator[Problem]:
+    if issuer.accept_id_tokens and issuer.profile == "rfc9068":
+        what = 'has no effect: profile "rfc9068" takes access tokens only'
+        remedy = 'remove it, or use profile = "oidc"'
+        yield Problem(f"{place}.accept_id_tokens", what, remedy)
+    elif issuer.accept_id_tokens:
+        what = "ID tokens say who signed in at a client, not what a client may do here"
+        yield Problem(f"{place}.accept_id_tokens", what, "prefer access tokens")
+    for client_id in issuer.audiences:
+        if client_id in issuer.login_client_ids:
+            takes = issuer.accept_id_tokens and issuer.profile == "oidc"
+            what = f"{client_id} is a login client too: a token for it is an ID token, and " + (
+                "taken" if takes else "refused"
+            )
+            remedy = (
+                "name what access tokens are issued for; a client's own id is for its login only"
+            )
+            yield Problem(f"{place}.audiences", what, remedy)
 
 
 def _doubt_rules(users: MapUser) -> Iterator[Problem]:

@@ -122,6 +122,11 @@ class Reason(Enum):
         "Slurm refused the credential that the gateway issued.",
     )
     # audit, and the gateway itself
+    SPOOL_UNAVAILABLE = (
+        "spool-unavailable",
+        503,
+        "The gateway has no room for the body at the moment.",
+    )
     AUDIT_UNAVAILABLE = ("audit-unavailable", 503, "The audit cannot be written at the moment.")
     SHUTTING_DOWN = ("shutting-down", 503, "The gateway is shutting down.")
     PAGE_UNKNOWN = ("page-unknown", 404, "There is nothing at this address.")

@@ -71,6 +71,8 @@ class Serving:
     """How long a reader that holds a connection to slurmrestd may be slower than the minimum."""
     buffered_window_seconds: float = 60.0
     """The same where only memory is held."""
+    ended: Callable[[], None] = lambda: None
+    """Called once for each request that was begun."""
 
 
 class AnswerAborted(Exception):
@@ -340,3 +342,4 @@ class Visit:
             self._body.close()
         if self._admission is not None:
             self._admission.lease.release()
+        self._serving.ended()
