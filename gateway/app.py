@@ -37,7 +37,9 @@ from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
 from gateway.edges.few_threads import FewThreads
+from gateway.edges.job_owners import SlurmJobOwners
 from gateway.edges.key_turns import KeyTurns
+from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
 from gateway.model import AuditRecord, Clock, Risk
@@ -49,6 +51,7 @@ from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
 from gateway.stages.limit import Limit, Rate
+from gateway.stages.own_jobs import OwnJobs
 from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
@@ -153,6 +156,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         body_rules=make_body_rules(policy),
         slots=slots,
         credential=issuing.issue,
+        own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
         audit=files.trail,
         check_key=idempotent.check_key,
     )
@@ -347,6 +351,7 @@ def make_serving(
         body_limit=check_body.limit_for,
         body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
         minimum_bytes_per_second=config.forward.minimum_bytes_per_second,
+        only_own_jobs=only_own_jobs,
     )
 
 

@@ -157,6 +157,8 @@ class AuthorizedCall(NamedTuple):
     """The caller's roles that allow it, in their order."""
     has_body_rules: bool = False
     """The body has to be looked at before it is forwarded."""
+    own_jobs_only: bool = False
+    """The call reaches jobs, and may reach the caller's own alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

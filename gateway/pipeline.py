@@ -61,6 +61,14 @@ def ignore_key(request: InboundRequest, call: AuthorizedCall) -> None:
     """Where nothing is known of keys."""
 
 
+class OwnJobs(Protocol):
+    """Does the call reach the caller's own jobs alone? The body to be forwarded."""
+
+    async def __call__(
+        self, admission: Admission, body: Body | None, credential: UpstreamCredential
+    ) -> Body | None: ...
+
+
 class Limit(Protocol):
     """Is there room for one more request of this identity and class? The lease ends with it."""
 
@@ -101,6 +109,7 @@ class Pipeline:
     body_rules: BodyRules
     slots: Slots
     credential: IssueCredential
+    own_jobs: OwnJobs
     audit: AuditLog
     check_key: CheckKey = ignore_key
 
@@ -121,13 +130,15 @@ class Pipeline:
 
         The caller releases the slot of the Grant.
         """
-        if admission.call.has_body_rules and body is not None:
+        if body is not None and admission.call.has_body_rules:
             body = await self._ruled(admission, body, record)
         slot = await self.slots.acquire(admission.identity)
         try:
             credential = await self.credential(
                 admission.identity, admission.user, admission.request.bearer
             )
+            if admission.call.own_jobs_only:
+                body = await self.own_jobs(admission, body, credential)
             record.granted, record.rule = True, admission.call.rule
             await self.audit.open(record)
         except BaseException:

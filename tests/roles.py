@@ -20,3 +20,4 @@ class Rules:
     maximum: Mapping[str, int] = field(default_factory=dict)
     only_values: Mapping[str, Sequence[str]] = field(default_factory=dict)
     forbid_environment: Sequence[str] = ()
+    own_jobs_only: bool = False

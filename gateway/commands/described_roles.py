@@ -29,7 +29,9 @@ def describe_fields(role: Role) -> Iterator[str]:
 
 
 def describe_conditions(role: Role) -> Iterator[str]:
-    """One line for each condition under which the role is held."""
+    """One line for each condition under which the role is held, and for whose jobs."""
+    if role.own_jobs_only:
+        yield "reaches the user's own jobs only"
     if role.networks:
         yield f"held from {', '.join(role.networks)} only"
     if role.times:

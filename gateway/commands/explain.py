@@ -37,6 +37,7 @@ from gateway.edges.few_threads import FewThreads
 from gateway.model import AuthorizedCall, ClusterUser, Identity, InboundRequest
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.fields import RULED
+from gateway.slurm_api.own_jobs import HOLDS
 from gateway.stages.authenticate import Attempt
 from gateway.stages.authorize import Authorize
 from gateway.stages.limit import charged_class
@@ -251,6 +252,9 @@ class _Explaining:
             rule=call.rule,
             target=call.target.decode(),
         )
+        if call.own_jobs_only:
+            hold = HOLDS[call.operation.name].value
+            self.told.tell("own jobs", f"{user.name} reaches own jobs only: {hold}")
         make_check_body(self._gateway)(request, call)
         return call
 

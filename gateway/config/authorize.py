@@ -57,6 +57,8 @@ class Role(Section):
     """The values that a field may have; each item of a comma list is compared."""
     forbid_environment: tuple[str, ...] = ()
     """Variables that the job's environment may not set; "LD_*" means all that begin so."""
+    own_jobs_only: bool = False
+    """Show, change and cancel the mapped user's own jobs only, unless another role allows it for all."""
     networks: tuple[Network, ...] = ()
     """The role is held only where the client's address is in one of these."""
     times: tuple[Times, ...] = ()

@@ -17,7 +17,7 @@ from gateway.edges.lost_job import FindLost, Lost
 from gateway.edges.spool import memory_body
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
 from gateway.model import Clock, Grant, Lease
-from gateway.slurm_api.job_list import MARKER_BEGIN, submit_answer
+from gateway.slurm_api.marked_job import MARKER_BEGIN, submit_answer
 from gateway.stages.forward import read_head
 from gateway.stages.forward_result import job_ids, slurm_errors
 from gateway.stages.idempotency import (

@@ -41,6 +41,9 @@ class RoleRules(RoleFields, Protocol):
     @property
     def versions(self) -> str: ...
 
+    @property
+    def own_jobs_only(self) -> bool: ...
+
 
 class Answer(NamedTuple):
     """What one role says to a call, and by which rule; an empty rule where it says nothing."""
@@ -60,6 +63,7 @@ class RolePolicy:
     versions: VersionRange
     fields: Mapping[str, FieldRules] = field(default_factory=dict)
     """By group."""
+    own_jobs_only: bool = False
 
     def denies(self, call: VersionedOperation, risk: Risk) -> str:
         """The rule that denies, or "". A class is denied also where a parameter raised it."""
@@ -146,6 +150,7 @@ def parse_policy(
             _grants(f"{place}.deny", rules.deny, names, problems),
             versions,
             fields,
+            rules.own_jobs_only,
         )
         problems += mistakes
     return Policy(read), problems

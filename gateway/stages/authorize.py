@@ -16,6 +16,7 @@ from gateway.model import (
 )
 from gateway.slurm_api import Catalogue, Match, raised_risk, write_target
 from gateway.slurm_api.fields import RULED
+from gateway.slurm_api.own_jobs import HOLDS
 from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy, RolePolicy
 from gateway.users.conditions import Conditions, Held
 
@@ -106,6 +107,7 @@ class Authorize:
             _job_ids(match),
             tuple(role.name for role in allowing),
             _has_body_rules(operation, allowing[0]),
+            operation.name in HOLDS and all(role.own_jobs_only for role in allowing),
         )
 
     def explain(self, method: str, target: Target, roles: Sequence[str]) -> Explanation:

@@ -157,8 +157,20 @@ def read_head(head: bytes) -> AnswerHead:
     length = stated if has_body and stated is not None else 0
     keep_alive = line.startswith(b"HTTP/1.1") and not _closes(fields)
     headers = _client_headers(fields, length, has_body)
-    written = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-    return AnswerHead(status, length, keep_alive, headers, written)
+    return AnswerHead(status, length, keep_alive, headers, _written(headers))
+
+
+def with_length(head: AnswerHead, length: int) -> AnswerHead:
+    """The same head for a body of another length."""
+    headers = tuple(
+        (name, b"%d" % length if name == b"content-length" else value)
+        for name, value in head.headers
+    )
+    return head._replace(length=length, headers=headers, lines=_written(headers))
+
+
+def _written(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
 
 
 def _split(lines: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:

@@ -260,3 +260,13 @@ def test_a_role_that_is_not_held_from_an_address_is_named(tmp_path: Path) -> Non
     assert told["note"].endswith("not held: operator (source network)")
     code, told = explain(gateway, "GET", path, "--address", "10.1.2.3", token=token)
     assert (code, told["verdict"]) == (0, "granted")
+
+
+def test_who_reaches_own_jobs_only_is_told_how(tmp_path: Path) -> None:
+    role = {"allow": ["READ", "READ-HEAVY"], "own_jobs_only": True}
+    gateway = Served(tmp_path, {"authorize": {"roles": {"user": role}}})
+    code, told = explain(gateway, "GET", "/slurm/v0.0.42/jobs", token=token_for("alice"))
+    assert code == 0
+    assert "jobs of others are left out of the answer" in stage(told, "own jobs")["text"]
+    code, told = explain(gateway, "GET", "/slurm/v0.0.42/diag", token=token_for("alice"))
+    assert "own jobs" not in [one["stage"] for one in told["stages"]]

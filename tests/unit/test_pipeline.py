@@ -36,6 +36,7 @@ class Doubles:
             "check_body": None,
             "limit": self.lease,
             "body_rules": None,
+            "own_jobs": None,
             "slots": self.slot,
             "credential": make_credential(),
             "audit": None,
@@ -58,6 +59,7 @@ class Doubles:
             body_rules=stage["body_rules"].decide_later,
             slots=SimpleNamespace(acquire=stage["slots"].decide_later),
             credential=stage["credential"].decide_later,
+            own_jobs=stage["own_jobs"].decide_later,
             audit=SimpleNamespace(
                 open=stage["audit"].decide_later, close=stage["audit"].decide_later
             ),
@@ -133,3 +135,23 @@ async def test_a_body_that_rules_refuse_takes_no_slot() -> None:
         await doubles.pipeline().settle(ruled, memory_body(b"{}"), make_record())
     assert doubles.trace == ["body_rules"]
     assert (await doubles.pipeline().settle(ruled, None, make_record())).body is None
+
+
+async def test_a_caller_of_own_jobs_is_held_to_them_with_the_credential_and_before_the_grant() -> (
+    None
+):
+    doubles = Doubles()
+    made = memory_body(b'{"user_name":"alice"}')
+    doubles.stages["own_jobs"].answer = made
+    admission = await doubles.pipeline().admit(make_request(), make_record())
+    held = admission._replace(call=admission.call._replace(own_jobs_only=True))
+    doubles.trace.clear()
+    grant = await doubles.pipeline().settle(held, memory_body(b"{}"), make_record())
+    assert doubles.trace == ["slots", "credential", "own_jobs", "audit"]
+    assert grant.body is made
+    doubles.fail("own_jobs", Denied(Reason.JOB_NOT_OWN))
+    record = make_record()
+    with pytest.raises(Denied):
+        await doubles.pipeline().settle(held, None, record)
+    assert doubles.slot.released == 1
+    assert not record.granted
