@@ -103,12 +103,15 @@ def _without_twins(paths: Iterable[Path]) -> Iterator[tuple[Path, Path | None]]:
 
 
 def _identified(path: Path, twin: Path | None) -> AuditFile:
+    """A file without chains (of an older gateway) has at least its time."""
+    time = ""
     for text in _first_lines(path):
         glued = split_glued(text)
         begin = glued[1].text if glued else text
+        time = time or time_of(begin)
         if claim := claim_of(begin):
             return AuditFile(path, *claim, time_of(begin), twin)
-    return AuditFile(path, twin=twin)
+    return AuditFile(path, time=time, twin=twin)
 
 
 def _first_lines(path: Path) -> list[bytes]:
@@ -131,7 +134,8 @@ def in_order(files: Iterable[AuditFile]) -> list[AuditFile]:
     for file in files:
         chains.setdefault(file.chain, []).append(file)
     groups = [
-        sorted(group, key=lambda file: (file.seq, str(file.path))) for group in chains.values()
+        sorted(group, key=lambda file: (file.seq, "" if file.chain else file.time, str(file.path)))
+        for group in chains.values()
     ]
     groups.sort(key=lambda group: (not group[0].chain, group[0].time))
     return [file for group in groups for file in group]

@@ -108,6 +108,10 @@ class _Walk:
             self._verdict.findings.append(_one_line(run, Kind.CHANGED, "changed", self._verdict))
         if not run.proved and gap[0] > gap[1] and self._before is None:
             self._first_of_all(run)
+        if run.tentative:
+            self._verdict.remarks.append(
+                f"{run.end}: line {run.last_seq} lacks the end of its line"
+            )
         self._place(run)
         self._reach, self._before = run.last_seq, run
 

@@ -2,6 +2,8 @@
 
 import click
 
+from gateway.commands.audit_follow import follow
+from gateway.commands.audit_search import search
 from gateway.commands.audit_verify import verify
 
 
@@ -11,3 +13,5 @@ def audit() -> None:
 
 
 audit.add_command(verify)
+audit.add_command(search)
+audit.add_command(follow)

@@ -112,6 +112,14 @@ CASES: dict[str, tuple[Callable[[Lines], Lines], list[tuple[Kind, int, int, int]
         lambda x: [*x[:49], b"garbage\n", *x[49:]],
         [(Kind.NO_LINE, 0, 0, 50)],
     ),
+    "the frame of a line": (
+        lambda x: [*x[:49], x[49].replace(b',"mac":"', b',"mbc":"'), *x[50:]],
+        [(Kind.MISSING, 50, 50, 51), (Kind.NO_LINE, 50, 50, 50)],
+    ),
+    "the end of a line": (
+        lambda x: [*x[:49], x[49].replace(b"\n", b"\r\n"), *x[50:]],
+        [(Kind.MISSING, 50, 50, 51), (Kind.NO_LINE, 50, 50, 50)],
+    ),
     "several at once": (
         lambda x: [
             *x[:9],
