@@ -1,0 +1,13 @@
+"""`slurm-gateway audit ...`: the commands of whoever has to rely on the audit, one module each."""
+
+import click
+
+from gateway.commands.audit_verify import verify
+
+
+@click.group()
+def audit() -> None:
+    """Verify, search, follow and sum up the audit."""
+
+
+audit.add_command(verify)
