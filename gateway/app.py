@@ -6,13 +6,13 @@ nothing; `build` opens files, and `try_out` asks what can be asked without a req
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
+from gateway.app_audit import Recording, make_recording
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
 from gateway.app_upstream import (
@@ -23,11 +23,9 @@ from gateway.app_upstream import (
     make_slots,
     make_upstream,
 )
-from gateway.config.audit import Audit, FileSink, Sink, StdoutSink
 from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
 from gateway.config.limit import Rates
-from gateway.edges import audit_sinks
 from gateway.edges.buckets import AddressBudget, MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.few_threads import FewThreads
@@ -37,7 +35,7 @@ from gateway.model import AuditRecord, Risk
 from gateway.pipeline import Pipeline
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import parse_policy
-from gateway.stages.audit import AuditSink, AuditTrail
+from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
 from gateway.stages.credential import CredentialDoubt
 from gateway.stages.limit import Limit, Rate
@@ -83,12 +81,17 @@ class Generation:
     issuing: Issuing
     upstream: Upstream
     slots: FairSlots
-    trail: AuditTrail
+    recording: Recording
     serving: Serving
     portal: Audited
     number: int = 0
     running: int = 0
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def trail(self) -> AuditTrail:
+        """The audit of what is served by itself."""
+        return self.recording.trail
 
 
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
@@ -112,7 +115,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         limit=make_limit(config, buckets),
         slots=slots,
         credential=issuing.issue,
-        audit=files.trail,
+        audit=files.recording.trail,
     )
     serving = make_serving(config, check_body, pipeline, upstream)
     return Generation(
@@ -123,9 +126,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         issuing=issuing,
         upstream=upstream,
         slots=slots,
-        trail=files.trail,
+        recording=files.recording,
         serving=serving,
-        portal=make_portal(config, files.trail, serving.receive),
+        portal=make_portal(config, files.recording.trail, serving.receive),
     )
 
 
@@ -134,7 +137,7 @@ class _Files(NamedTuple):
 
     identification: Identification
     mapped: Mapped
-    trail: AuditTrail
+    recording: Recording
 
 
 def _open_files(
@@ -154,10 +157,10 @@ def _open_files(
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
     with _noting(problems, "audit"):
-        trail = make_trail(config.audit, server.cluster, workshop.observers, shelf)
+        recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, trail)
+    return _Files(identification, mapped, recording)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -215,39 +218,6 @@ def read_rates(rates: Rates) -> dict[Risk, Rate]:
 
 def _failure_rate(config: Gateway) -> Rate:
     return read_rate("failed-authentications", config.limit.failed_authentications)
-
-
-def make_trail(
-    section: Audit,
-    cluster: str,
-    observers: Sequence[Callable[[AuditRecord], None]],
-    shelf: Shelf,
-) -> AuditTrail:
-    """Kept over a reload that leaves the section alone. Raises OSError."""
-    sinks = [_make_sink(sink, shelf) for sink in section.sinks]
-    return shelf.take(
-        ("trail", section, cluster),
-        lambda: AuditTrail(
-            sinks,
-            cluster=cluster,
-            listed_query_values=frozenset(section.listed_query_values),
-            observers=observers,
-        ),
-    )
-
-
-def _make_sink(sink: Sink, shelf: Shelf) -> AuditSink:
-    match sink:
-        case FileSink():
-            return shelf.take(
-                ("sink", sink),
-                lambda: audit_sinks.FileSink(sink.path, sink.rotate_bytes, time.time),
-                close=audit_sinks.FileSink.close,
-            )
-        case StdoutSink():
-            return shelf.take(("sink", sink), audit_sinks.StdoutSink)
-        case never:
-            assert_never(never)
 
 
 def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audited:

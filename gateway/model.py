@@ -226,3 +226,5 @@ class AuditRecord:
     upstream_seconds: float = 0.0
     total_seconds: float = 0.0
     complete: bool = False
+    opened: str = ""
+    """What its first line in the audit says of it; empty where none was written."""
