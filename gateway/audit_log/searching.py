@@ -25,8 +25,8 @@ Tell = Callable[[Place, str], None]
 class Search:
     """Takes lines in the order they were written; gives rows. What cannot be read goes to `tell`.
 
-    A row has `began`, the number of its first line, and `event`, which is "begin" for a request whose
-    end was not found.
+    A joined row has `begin_seq`, the number of its first line; its `event` is "begin" where no end was
+    found.
     """
 
     def __init__(self, query: Query, tell: Tell, *, joined: bool = True) -> None:
@@ -68,7 +68,7 @@ class Search:
         else:
             begun = self._begun.pop(str(record.get("request_id", "")), None)
             if begun is not None:
-                record = {**begun, **record, "time": begun["time"], "began": begun.get("seq")}
+                record = {**begun, **record, "time": begun["time"], "begin_seq": begun.get("seq")}
             if self._query.matches(record):
                 yield record
 

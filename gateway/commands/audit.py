@@ -3,6 +3,7 @@
 import click
 
 from gateway.commands.audit_follow import follow
+from gateway.commands.audit_report import report
 from gateway.commands.audit_search import search
 from gateway.commands.audit_verify import verify
 
@@ -15,3 +16,4 @@ def audit() -> None:
 audit.add_command(verify)
 audit.add_command(search)
 audit.add_command(follow)
+audit.add_command(report)

@@ -96,7 +96,7 @@ def test_begin_and_end_are_one_row_and_a_lost_end_is_told(tmp_path: Path) -> Non
     writer.write("lost-end", request_id="lost", note="the gateway ended before")
     (tmp_path / "audit.jsonl").write_bytes(b"".join(writer.lines))
     rows, _ = found(tmp_path, Query(user="alice"))
-    assert [(row["request_id"], row["event"], row.get("began")) for row in rows] == [
+    assert [(row["request_id"], row["event"], row.get("begin_seq")) for row in rows] == [
         ("whole", "end", 1),
         ("lost", "lost-end", 3),
         ("running", "begin", None),
