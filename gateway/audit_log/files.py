@@ -10,7 +10,7 @@ from typing import IO, NamedTuple, cast
 from gateway.audit_log.lines import claim_of, split_glued, time_of
 
 _BLOCK_BYTES = 1 << 20
-_PROBE_BYTES = 1 << 18
+_BLOCK_LINES = 2000
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_MAGIC = b"\x1f\x8b"
 _COMPRESSED = (".gz", ".zst")
@@ -57,7 +57,7 @@ class Blocks:
         count = 0
         try:
             with self.path.open("rb") as raw, _decompressed(self.path, raw) as file:
-                while lines := file.readlines(_BLOCK_BYTES):
+                for lines in _blocks(file, careful=file is not raw):
                     count += len(lines)
                     self.consumed = raw.tell()
                     yield lines
@@ -67,6 +67,24 @@ class Blocks:
             ) from error
         except OSError as error:
             raise Unreadable(self.path, error.strerror or str(error), count) from error
+
+
+def _blocks(file: IO[bytes], *, careful: bool) -> Iterator[list[bytes]]:
+    """Some lines at a time. `careful`: those before a damage are given out first, at some cost."""
+    if not careful:
+        yield from iter(lambda: file.readlines(_BLOCK_BYTES), [])
+        return
+    lines: list[bytes] = []
+    try:
+        for line in file:
+            lines.append(line)
+            if len(lines) == _BLOCK_LINES:
+                yield lines
+                lines = []
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        yield lines
+        raise
+    yield lines
 
 
 def _decompressed(path: Path, raw: IO[bytes]) -> IO[bytes]:
@@ -115,13 +133,7 @@ def _identified(path: Path, twin: Path | None) -> AuditFile:
 
 
 def _first_lines(path: Path) -> list[bytes]:
-    try:
-        with path.open("rb") as raw, _decompressed(path, raw) as file:
-            return file.readlines(_PROBE_BYTES)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        return []  # it is told where it is read
-    except OSError as error:
-        raise Unreadable(path, error.strerror or str(error)) from error
+    return next(iter(Blocks(path)), [])
 
 
 def in_order(files: Iterable[AuditFile]) -> list[AuditFile]:

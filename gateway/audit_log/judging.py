@@ -1,6 +1,7 @@
 """The runs of one chain -> what was changed, taken out, put in or moved."""
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.audit_log.findings import ChainVerdict, Finding, Kind, numbers
 from gateway.audit_log.lines import time_of
@@ -71,7 +72,7 @@ class _Walk:
 
     def __init__(self, verdict: ChainVerdict, loose: list[Run], *, begins_at: int) -> None:
         self._verdict = verdict
-        self._loose = loose
+        self._loose = deque(loose)
         self._reach = begins_at - 1
         self._before: Run | None = None
         self._highest = -1
@@ -133,21 +134,20 @@ class _Walk:
             self._verdict.add(Kind.MOVED, run, text)
         self._highest = max(self._highest, run.index)
 
+    def _loose_up_to(self, last: int) -> Iterator[Run]:
+        """The loose runs that begin at this number at the latest, each once."""
+        while self._loose and self._loose[0].first_seq <= last:
+            yield self._loose.popleft()
+
     def _settle_loose(self) -> None:
         """Loose lines whose numbers are taken by genuine ones were put in."""
-        self._loose, inserted = (
-            [run for run in self._loose if run.first_seq > self._reach],
-            [run for run in self._loose if run.first_seq <= self._reach],
-        )
-        for run in inserted:
+        for run in self._loose_up_to(self._reach):
             self._verdict.add(Kind.INSERTED, run, _inserted(run, self._reach))
 
     def _fill(self, first: int, last: int, after: Run) -> None:
         """A gap: some of it changed lines, some of it not there at all."""
-        here = [run for run in self._loose if run.first_seq <= last]
-        self._loose = [run for run in self._loose if run.first_seq > last]
         doubt = "" if after.proved else f"; line {after.first_seq} cannot be checked for it"
-        for run in here:
+        for run in self._loose_up_to(last):
             if run.first_seq > first:
                 self._missing(first, run.first_seq - 1, after, doubt)
             if run.first_seq < first:

@@ -31,14 +31,19 @@ class Tail:
         os.lseek(self._descriptor, begins + rest.rfind(b"\n") + 1, os.SEEK_SET)
 
     def poll(self) -> list[bytes]:
-        """Whole lines that have come since. A file that is not there yet is waited for."""
+        """Whole lines that have come since, and what a file has left unfinished.
+
+        A file that is not there yet is waited for.
+        """
         self.gap = ""
         lines = self._read()
         if not lines and self._was_replaced():
             lines = self._read()  # what was written between the look and the rotation
             if not lines:
+                cut_off = [self._part] if self._part else []
                 self._reopen()
-                lines = self._read()
+                lines = [*cut_off, *self._read()]
+                self.line = -len(cut_off)
         self.line += len(lines)
         self._look_for_a_gap(lines)
         return lines

@@ -65,6 +65,7 @@ def verify(
     _strangers(reading, verdict)
     for scrap in reading.scraps:
         _judge_scrap(scrap, verdict)
+    _remember_firsts(reading)
     for head in heads:
         _hold_against(head, reading, verdict)
     for file in files:
@@ -135,10 +136,16 @@ def _missed(head: Head, chain: ChainVerdict, verdict: Verdict) -> None:
 
 def _macs_of(reading: Reading, chain: str, seq: int) -> set[bytes]:
     """The genuine MACs of a line and of the one before it."""
-    numbers = (seq, seq - 1)
-    found = {mac for one in numbers for mac in reading.macs.get((chain, one), ())}
-    runs = reading.chains[chain].runs
-    return found | {run.first.mac for run in runs if run.first_seq in numbers and not run.is_loose}
+    return reading.macs.get((chain, seq), set()) | reading.macs.get((chain, seq - 1), set())
+
+
+def _remember_firsts(reading: Reading) -> None:
+    """The MAC of a run's first line is genuine, too, as soon as a later line builds on it."""
+    for chain in reading.chains.values():
+        for run in chain.runs:
+            if not run.is_loose and run.first_seq in reading.wanted:
+                found = reading.macs.setdefault((chain.chain, run.first_seq), set())
+                found.add(run.first.mac)
 
 
 def _compare_twin(file: AuditFile, verdict: Verdict) -> None:

@@ -150,6 +150,18 @@ def test_what_cannot_be_read_is_told_with_its_place_whatever_is_looked_for(tmp_p
         ]
 
 
+def test_a_damaged_compressed_file_is_told_behind_what_could_be_read(tmp_path: Path) -> None:
+    writer = Writer()
+    for number in range(500):
+        writer.write("end", **request(f"r{number}"))
+    whole = gzip.compress(b"".join(writer.lines), 0)
+    (tmp_path / "audit.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    rows, told = found(tmp_path, Query())
+    assert "cannot be read any further" in told[0]
+    assert len(rows) > 200
+    assert ids(rows) == [f"r{number}" for number in range(len(rows))]
+
+
 def test_a_line_glued_to_an_unfinished_one_is_found(tmp_path: Path) -> None:
     writer = Writer()
     writer.write("end", **request("whole"))

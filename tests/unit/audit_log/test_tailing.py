@@ -73,3 +73,26 @@ def test_lines_that_came_and_went_between_two_looks_are_told(path: Path) -> None
     append(path, b"".join(writer.lines[6:]))
     assert tail.poll() == writer.lines[6:]
     assert tail.gap.startswith("lines 4 to 6 ")
+
+
+def test_a_line_written_between_the_look_and_the_rotation_is_not_lost(path: Path) -> None:
+    class Racing(Tail):
+        def _was_replaced(self) -> bool:
+            append(path, b"late\n")
+            path.rename(path.with_suffix(".1"))
+            append(path, b"new\n")
+            return super()._was_replaced()
+
+    append(path, b"one\n")
+    tail = Racing(path)
+    assert tail.poll() == [b"late\n"]
+
+
+def test_what_a_rotated_file_has_left_unfinished_is_given_as_it_is(path: Path) -> None:
+    append(path, b"one\nhalf")
+    tail = Tail(path, from_start=True)
+    assert tail.poll() == [b"one\n"]
+    path.rename(path.with_suffix(".1"))
+    append(path, b"new\n")
+    assert tail.poll() == [b"half", b"new\n"]
+    assert tail.line == 1

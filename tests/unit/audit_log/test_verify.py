@@ -1,5 +1,6 @@
 """What `verify` says of each kind of tampering, and where; and what it does not take for tampering."""
 
+import copy
 import gzip
 from collections.abc import Callable
 from pathlib import Path
@@ -234,12 +235,12 @@ def test_a_damaged_compressed_file_is_told_with_the_last_line_read(
     tmp_path: Path, writer: Writer
 ) -> None:
     path = tmp_path / "a.jsonl.gz"
-    whole = gzip.compress(b"".join(writer.lines))
+    whole = gzip.compress(b"".join(writer.lines), 0)
     path.write_bytes(whole[: len(whole) // 2])
     verdict = verify([path], {CHAIN: KEY})
     assert verdict.all_findings == []
     assert not verdict.is_sound
-    assert verdict.unreadable[0].line == verdict.line_count
+    assert 40 < verdict.unreadable[0].line == verdict.line_count < 60
 
 
 @pytest.mark.parametrize("content", [b"\x28\xb5\x2f\xfd....", None])
@@ -249,6 +250,35 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | Non
         path.write_bytes(content)
     verdict = verify([path], {CHAIN: KEY})
     assert [one.path for one in verdict.unreadable] == [path]
+
+
+def test_a_gateway_whose_state_was_set_back_is_told(tmp_path: Path, writer: Writer) -> None:
+    """Both histories are genuine, which only one can be."""
+    other = copy.deepcopy(writer)
+    for _ in range(9):
+        writer.write("end")
+    for _ in range(19):
+        other.write("start")
+    verdict = verdict_of(tmp_path, [*writer.lines, *other.lines[100:]])
+    assert told(verdict) == [(Kind.REPEATED, 101, 119, 110)]
+    assert "set back" in verdict.all_findings[0].text
+
+
+def test_thousands_of_pieces_are_judged_in_a_moment(tmp_path: Path) -> None:
+    writer = Writer()
+    for _ in range(12_000):
+        writer.write("end", subject="s")
+    writer.lines[3::4] = [line.replace(b'"s"', b'"x"') for line in writer.lines[3::4]]
+    verdict = verdict_of(tmp_path, writer.lines)
+    assert len(verdict.all_findings) == pytest.approx(3000, abs=5)
+
+
+def test_a_chain_in_too_many_pieces_is_given_up_and_told(tmp_path: Path) -> None:
+    writer = Writer()
+    for _ in range(45_000):
+        writer.write("end")
+    verdict = verdict_of(tmp_path, writer.lines[::2])
+    assert Kind.GAVE_UP in {one.kind for one in verdict.all_findings}
 
 
 def test_a_forged_number_far_ahead_does_not_keep_it_busy(tmp_path: Path, writer: Writer) -> None:
