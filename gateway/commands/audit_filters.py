@@ -4,7 +4,8 @@ import hmac
 import ipaddress
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,6 +160,20 @@ def paths_of(files: tuple[Path, ...], config: Path) -> list[Path]:
     if not found:
         raise click.UsageError(f"name the files: {config} has no file sink, or nothing was written")
     return found
+
+
+@contextmanager
+def reading_bar(
+    files: Sequence[AuditFile], *, hidden: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """Progress on standard error, where that is a terminal; it is told of bytes read."""
+    with click.progressbar(
+        length=sum(file.size() for file in files),
+        label="Reading",
+        file=sys.stderr,
+        hidden=hidden or not sys.stderr.isatty(),
+    ) as bar:
+        yield bar.update
 
 
 class Troubles:

@@ -11,7 +11,7 @@ import click
 
 from gateway.audit_log.searching import search_files
 from gateway.audit_log.tally import Talker, Tally
-from gateway.commands.audit_filters import Troubles, filter_options, paths_of, query_of
+from gateway.commands.audit_filters import Troubles, filter_options, paths_of, query_of, reading_bar
 from gateway.commands.audit_search import EXIT_CODES
 from gateway.commands.audit_table import printable
 
@@ -45,13 +45,8 @@ def report(files: tuple[Path, ...], top: int, *, as_json: bool, **options: Any) 
     query, troubles = query_of(options), Troubles()
     found = troubles.look_into(paths_of(files, options["config"]))
     tally = Tally(_Classes())
-    with click.progressbar(
-        length=sum(file.size() for file in found),
-        label="Reading",
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty(),
-    ) as bar:
-        tally.add_all(search_files(found, query, troubles, progress=bar.update))
+    with reading_bar(found) as progress:
+        tally.add_all(search_files(found, query, troubles, progress=progress))
     if as_json:
         click.echo(json.dumps(_document(tally), indent=2))
     else:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway.audit_log.searching import Row, search_files
-from gateway.commands.audit_filters import Troubles, filter_options, paths_of, query_of
+from gateway.commands.audit_filters import Troubles, filter_options, paths_of, query_of, reading_bar
 from gateway.commands.audit_table import table
 
 EXIT_CODES = """\b
@@ -50,8 +50,9 @@ def search(
     """
     query, troubles = query_of(options), Troubles()
     found = troubles.look_into(paths_of(files, options["config"]))
-    rows = search_files(found, query, troubles, joined=not raw)
-    shown = show(islice(rows, limit), as_json=as_json)
+    with reading_bar(found, hidden=sys.stdout.isatty()) as progress:  # rows are progress enough
+        rows = search_files(found, query, troubles, joined=not raw, progress=progress)
+        shown = show(islice(rows, limit), as_json=as_json)
     sys.exit(troubles.exit_code(shown))
 
 
