@@ -2,6 +2,7 @@
 
 import click
 
+from gateway.commands.audit_init import init
 from gateway.commands.audit_verify import verify
 
 
@@ -10,4 +11,5 @@ def audit() -> None:
     """Verify, search, follow and sum up the audit."""
 
 
+audit.add_command(init)
 audit.add_command(verify)

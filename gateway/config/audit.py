@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.config.section import Bytes, Section
+from gateway.config.section import Bytes, Count, Seconds, Section
 
 
 class FileSink(Section):
@@ -19,6 +19,14 @@ class FileSink(Section):
     """Whether nothing is forwarded while this sink takes no lines; otherwise what it does not take is counted."""
     rotate_bytes: Bytes = 268_435_456
     """A file that has reached this size is renamed with its time, and a new one begun."""
+    rotate_daily: bool = True
+    """Whether the first line of a day (UTC) begins a new file."""
+    compress: bool = True
+    """Whether complete files are compressed with gzip."""
+    keep_days: Count = 400
+    """Complete files whose last line is older are removed."""
+    keep_bytes: Bytes = 21_474_836_480
+    """The oldest complete files are removed where all of them together are larger than this."""
 
 
 class StdoutSink(Section):
@@ -39,5 +47,11 @@ class Audit(Section):
     sinks: tuple[Sink, ...] = Field(min_length=1)
     durability: Literal["buffered", "durable", "off"] = "buffered"
     """buffered: writes wait for the disk, reads are there in 200 ms; durable: both wait; off: none, for measuring."""
+    head_seconds: Seconds = 60
+    """How often a head is written while there is traffic: kept elsewhere, it proves that no line before it is gone."""
+    key_seconds: Seconds = 3600
+    """How long one key seals lines before it is replaced and forgotten."""
+    key_lines: Count = 10_000
+    """How many lines one key seals, about."""
     listed_query_values: tuple[str, ...] = ("update_time", "flags", "job_id", "signal")
     """Query parameters whose values are written; all others are redacted."""

@@ -14,7 +14,7 @@ PID_FILE = "gateway.pid"
 OUTCOME_FILE = "reload.json"
 HASH_KEY_FILE = "audit-hash.key"
 BINDINGS_FILE = "bindings.sqlite"
-_OWN_FILES = (PID_FILE, OUTCOME_FILE, f".{OUTCOME_FILE}", HASH_KEY_FILE, BINDINGS_FILE)
+_OWN_FILES = (PID_FILE, OUTCOME_FILE, f".{OUTCOME_FILE}", "audit-", ".audit-", BINDINGS_FILE)
 _OTHERS = 0o077
 
 

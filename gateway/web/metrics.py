@@ -41,6 +41,8 @@ class Readings(NamedTuple):
     keys: tuple[KeyReading, ...] = ()
     audit_lines: int = 0
     audit_failures: int = 0
+    audit_head: tuple[str, int, str] | None = None
+    """(chain, number, MAC) of a line that is on disk."""
 
 
 class _Times:
@@ -193,6 +195,15 @@ class _Running(Collector):
             "slurm_gateway_audit_failures", "Audit lines a sink refused.", now.audit_failures
         )
         yield from _key_families(now.keys)
+        if now.audit_head is not None:
+            chain, seq, mac = now.audit_head
+            head = GaugeMetricFamily(
+                "slurm_gateway_audit_head",
+                "The number of the audit's last head; with its MAC it proves that no line before is missing.",
+                labels=["chain", "mac"],
+            )
+            head.add_metric([chain, mac], seq)
+            yield head
 
 
 def _key_families(keys: tuple[KeyReading, ...]) -> Iterator[Metric]:
