@@ -16,13 +16,14 @@ from gateway.audit.lines import Lines
 from gateway.audit.recovery import NoLine, Resumed, lost_end, read_past, resume
 from gateway.audit.sinks import MainSink, Nowhere, OtherSink, Turn
 from gateway.audit.upkeep import Intervals, Upkeep
-from gateway.config.audit import Audit, FileSink, Sink, StdoutSink
+from gateway.config.audit import Audit, FileSink, Sink, StdoutSink, SyslogSink
 from gateway.config.gateway import Gateway
 from gateway.edges import audit_file, audit_stdout
 from gateway.edges.audit_others import FileWriter, StreamWriter
 from gateway.edges.audit_queue import QueuedSink
 from gateway.edges.audit_shelf import FileShelf
 from gateway.edges.audit_state import INITIAL_KEY_FILE, ChainState, write_key
+from gateway.edges.audit_syslog import Server, SyslogWriter, make_tls
 from gateway.edges.audit_tail import cut_torn_end, newest_first
 from gateway.model import AuditRecord
 from gateway.stages.audit import AuditTrail
@@ -134,7 +135,7 @@ def audit_paths(section: Audit) -> list[Path]:
     return [sink.path for sink in section.sinks if isinstance(sink, FileSink)]
 
 
-def _choose_main(section: Audit) -> Sink | None:
+def _choose_main(section: Audit) -> FileSink | StdoutSink | None:
     """The sink that every line is handed to at once: a required file rather than standard output.
 
     Without durability no sink is required, and the first file stands in, or nothing could be measured.
@@ -173,7 +174,7 @@ def _open_book(directory: Path, path: Path | None) -> Book:
     return Book(journal, Upkeep(journal, state.save), state, resumed, len(torn))
 
 
-def _make_main(sink: Sink, journal: Journal, shelf: Shelf) -> MainSink:
+def _make_main(sink: FileSink | StdoutSink, journal: Journal, shelf: Shelf) -> MainSink:
     match sink:
         case FileSink():
             return shelf.take(
@@ -227,8 +228,21 @@ def _queued(sink: Sink, journal: Journal, shelf: Shelf) -> QueuedSink:
             return QueuedSink(str(sink.path), writer, required=sink.required)
         case StdoutSink():
             return QueuedSink("stdout", StreamWriter(), required=sink.required)
+        case SyslogSink():
+            return QueuedSink(sink.address, make_syslog_writer(sink), required=sink.required)
         case never:
             assert_never(never)
+
+
+def make_syslog_writer(sink: SyslogSink) -> SyslogWriter:
+    """Connects when there is something to send. Raises OSError where its files cannot be used."""
+    server = Server.read(sink.address)
+    tls = (
+        make_tls(sink.ca_file, sink.certificate_file, sink.key_file)
+        if server.kind == "tls"
+        else None
+    )
+    return SyslogWriter(server, facility=sink.facility, only_heads=sink.lines == "heads", tls=tls)
 
 
 class _Telling:

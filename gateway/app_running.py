@@ -239,6 +239,7 @@ class Application:
             keys=key_readings(keys),
             audit_lines=now.recording.journal.written,
             audit_failures=now.recording.journal.failures,
+            audit_dropped=sum(sink.dropped for sink in now.recording.journal.others),
             audit_head=now.recording.book.upkeep.head,
         )
 

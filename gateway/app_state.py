@@ -48,6 +48,7 @@ def audit_part(journal: Journal, files: Sequence[Path]) -> Part:
         "failures": journal.failures,
         "problem": journal.problem,
         "other_sinks": others,
+        "dropped": sum(sink.dropped for sink in journal.others),
         "warnings": [warning for file in files if (warning := _scarce(file.parent))],
     }
     return Part("audit", not journal.problem, detail)

@@ -182,11 +182,11 @@ class Journal:
             raise _again(self._broken)
         try:
             await self._main.settle(durable=durable and self.syncs)
-            for sink in self._required:
-                await sink.settle()
         except OSError as error:
             self._fail(error)
             raise
+        for sink in self._required:  # one that fails says so by itself, until it is well
+            await sink.settle()
 
     def _append(self, body: str, kept: int) -> None:
         """Write a line and leave `kept` bytes of room, or for 0 take a room that was kept. Raises OSError."""

@@ -66,6 +66,8 @@ class OtherSink(Protocol):
     """A sink behind a queue. It takes lines in order and never stalls anybody."""
 
     required: bool
+    dropped: int
+    """Lines that it did not get."""
 
     @property
     def problem(self) -> str:

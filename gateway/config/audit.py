@@ -3,9 +3,23 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from gateway.config.section import Bytes, Count, Seconds, Section
+from gateway.config.section import Bytes, Count, Seconds, Section, check_listen
+
+
+def check_syslog_address(value: str) -> str:
+    """unix:/absolute/path, tcp:HOST:PORT or tls:HOST:PORT."""
+    kind, _, rest = value.partition(":")
+    if kind == "unix" and rest.startswith("/"):
+        return value
+    if kind not in ("tcp", "tls") or rest.startswith(("unix:", ":")):
+        raise ValueError("must be unix:/absolute/path, tcp:HOST:PORT or tls:HOST:PORT")
+    check_listen(rest)
+    return value
+
+
+SyslogAddress = Annotated[str, AfterValidator(check_syslog_address)]
 
 
 class FileSink(Section):
@@ -38,7 +52,28 @@ class StdoutSink(Section):
     """Whether nothing is forwarded while nobody reads it; otherwise what is not read is counted."""
 
 
-Sink = Annotated[FileSink | StdoutSink, Field(discriminator="type")]
+class SyslogSink(Section):
+    """The same lines as messages of RFC 5424 to a syslog server."""
+
+    type: Literal["syslog"]
+    """Where the lines go."""
+    address: SyslogAddress
+    """unix:/dev/log, tcp:HOST:PORT (with octet counting) or tls:HOST:PORT."""
+    required: bool = False
+    """Whether requests wait until a line is sent, and nothing is forwarded while the server takes none."""
+    lines: Literal["all", "heads"] = "all"
+    """All lines, or only heads, which prove elsewhere that no line of the file before them is gone."""
+    facility: Annotated[int, Field(ge=0, le=23)] = 13
+    """The facility of the messages (RFC 5424, table 1): 13 is log audit, 10 authpriv."""
+    ca_file: Path | None = None
+    """PEM certificates of the authorities that may have issued the server's; the system's if left out."""
+    certificate_file: Path | None = None
+    """PEM certificate that the gateway shows to the server."""
+    key_file: Path | None = None
+    """Its private key; left out where it stands in the same file."""
+
+
+Sink = Annotated[FileSink | StdoutSink | SyslogSink, Field(discriminator="type")]
 
 
 class Audit(Section):

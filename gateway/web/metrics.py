@@ -41,6 +41,7 @@ class Readings(NamedTuple):
     keys: tuple[KeyReading, ...] = ()
     audit_lines: int = 0
     audit_failures: int = 0
+    audit_dropped: int = 0
     audit_head: tuple[str, int, str] | None = None
     """(chain, number, MAC) of a line that is on disk."""
 
@@ -193,6 +194,11 @@ class _Running(Collector):
         )
         yield CounterMetricFamily(
             "slurm_gateway_audit_failures", "Audit lines a sink refused.", now.audit_failures
+        )
+        yield CounterMetricFamily(
+            "slurm_gateway_audit_dropped",
+            "Lines that a sink which is not required did not get.",
+            now.audit_dropped,
         )
         yield from _key_families(now.keys)
         if now.audit_head is not None:
