@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.app_identity import user_rules
-from gateway.config.audit import Audit
+from gateway.config.audit import Audit, SyslogSink
 from gateway.config.authenticate import Issuer
 from gateway.config.credential import Attach, Mint, Passthrough
 from gateway.config.forward import Forward
@@ -148,6 +148,10 @@ def _doubt_audit(audit: Audit) -> Iterator[Problem]:
     elif not any(sink.required for sink in audit.sinks):
         what = "no sink is required: requests pass unrecorded where none takes lines"
         yield Problem("audit.sinks", what, "leave required = true on the file")
+    for index, sink in enumerate(audit.sinks):
+        if isinstance(sink, SyslogSink) and sink.address.startswith("tcp:"):
+            what = "who does what crosses the network in the clear, and can be changed on its way"
+            yield Problem(f"audit.sinks[{index}].address", what, "prefer tls:")
 
 
 def _doubt_paths(gateway: Gateway) -> Iterator[Problem]:

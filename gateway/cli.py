@@ -100,6 +100,7 @@ def main(context: click.Context) -> None:
 Signals:
   SIGTERM, SIGINT  finish running requests within server.drain_seconds, then exit with 0
   SIGHUP           take configuration, tables, keys and certificate over, or change nothing
+  SIGUSR1          begin a new audit file; say so after renaming the old one
 """
 )
 @_config_option

@@ -76,7 +76,7 @@ class FakeSink:
         self.settled: list[bool] = []
         self.closed = False
 
-    def begin(self) -> None:
+    def begin(self, problem: str = "") -> Turn | None:
         """Nothing to begin."""
 
     def write(self, line: bytes) -> None:

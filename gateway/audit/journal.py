@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Final
 
-from gateway.audit.chain import Chain
+from gateway.audit.chain import Chain, ChainKey
 from gateway.audit.lines import Moments, event_body
 from gateway.audit.sinks import Keeper, MainSink, Nowhere, OtherSink, Turn
 
@@ -57,14 +57,24 @@ class Journal:
         self.failures = 0
         self.dropped = 0
 
-    def use(self, main: MainSink, others: Sequence[OtherSink], *, syncs: bool = True) -> None:
-        """Write to these sinks from the next line on. The ones before are not closed here."""
+    def use(
+        self,
+        main: MainSink,
+        others: Sequence[OtherSink],
+        *,
+        syncs: bool = True,
+        problem: str = "",
+    ) -> None:
+        """Write to these sinks from the next line on. The ones before are not closed here.
+
+        `problem`: why the main sink must not go on with what it holds.
+        """
         is_new, self._main = main is not self._main, main
         self._others, self.syncs = tuple(others), syncs
         self._required = tuple(sink for sink in others if sink.required)
         if is_new:
             try:
-                main.begin()
+                self._tell(main.begin(problem))
             except OSError as error:
                 self._fail(error)
 
@@ -122,23 +132,49 @@ class Journal:
                 return
         self._ends.append(body)
 
-    def refusal(self, body: str) -> None:
-        """The only line of a request. It never takes the room of an end, and its waiting has a bound."""
+    def refusal(self, body: str) -> bool:
+        """The only line of a request. It never takes the room of an end, and its waiting has a bound.
+
+        False where it waits, or was dropped.
+        """
         if self._broken is None:
             try:
                 self._append(body, len(self._begun) * LONGEST_LINE)
             except OSError as error:
                 self._fail(error)
             else:
-                return
+                return True
         if len(self._refusals) < _MOST_REFUSALS:
             self._refusals.append(body)
         else:
             self.dropped += 1
+        return False
 
-    def event(self, event: str, facts: Mapping[str, object]) -> None:
+    def event(self, event: str, facts: Mapping[str, object]) -> bool:
         """A line about the gateway itself; waits as a refusal does."""
-        self.refusal(self._event_body(event, facts))
+        return self.refusal(self._event_body(event, facts))
+
+    def use_key(self, key: ChainKey) -> None:
+        """Seal with this key from now on."""
+        chain = self.chain
+        chain.use(key)
+        self._keeper.note(chain.seq, key.epoch, chain.mac)
+
+    def look(self) -> None:
+        """See to the file while nobody asks for a line."""
+        if self._broken is None:
+            self._attempt(self._main.look)
+
+    def rotate(self) -> None:
+        """Begin a new file, because somebody asks for it."""
+        if self._broken is None:
+            self._attempt(self._main.rotate)
+
+    def _attempt(self, turn: Callable[[], Turn | None]) -> None:
+        try:
+            self._tell(turn())
+        except OSError as error:
+            self._fail(error)
 
     async def settle(self, *, durable: bool) -> None:
         """Wait until every line so far is as safe as it shall be. Raises OSError."""
@@ -146,11 +182,11 @@ class Journal:
             raise _again(self._broken)
         try:
             await self._main.settle(durable=durable and self.syncs)
-            for sink in self._required:
-                await sink.settle()
         except OSError as error:
             self._fail(error)
             raise
+        for sink in self._required:  # one that fails says so by itself, until it is well
+            await sink.settle()
 
     def _append(self, body: str, kept: int) -> None:
         """Write a line and leave `kept` bytes of room, or for 0 take a room that was kept. Raises OSError."""
@@ -175,11 +211,15 @@ class Journal:
         """A new file begins with the line that says why."""
         if turn is not None:
             self._untold.append(turn)
+            self._look_at = time.monotonic() + _LOOK_SECONDS  # the file was looked at just now
         while self._untold:
-            told = self._untold[0]
+            told = self._untold.popleft()
             body = self._event_body(told.event, told.facts)
-            self._append(body, len(self._begun) * LONGEST_LINE)
-            self._untold.popleft()
+            try:
+                self._append(body, len(self._begun) * LONGEST_LINE)
+            except OSError:
+                self._untold.appendleft(told)
+                raise
 
     def _event_body(self, event: str, facts: Mapping[str, object]) -> str:
         return event_body(event, self._moment(self._now()), facts)

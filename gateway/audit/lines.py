@@ -18,6 +18,11 @@ _MAXIMUM_TARGET = 2048
 _MAXIMUM_TEXT = 512
 _REDACTED = "REDACTED"
 _MOST_REMEMBERED = 4096
+WHO: Final = (
+    "request_id", "cluster", "issuer", "subject", "client_id", "token_hash", "user", "roles",
+    "client_address", "forwarded_for", "method", "operation", "target",
+)  # fmt: skip
+"""What both lines of a request have in common, besides the time."""
 _NOBODY: Final = '"issuer":"","subject":"","client_id":"","token_hash":{},"user":"","roles":[]'
 
 

@@ -28,8 +28,8 @@ class MainSink(Protocol):
         """Whether lines that were written still wait in this process."""
         ...
 
-    def begin(self) -> None:
-        """Be written to from now on, and by nobody else."""
+    def begin(self, problem: str = "") -> Turn | None:
+        """Be written to from now on, and by nobody else; with a problem, leave alone what is there."""
         ...
 
     def write(self, line: bytes) -> None:
@@ -66,6 +66,8 @@ class OtherSink(Protocol):
     """A sink behind a queue. It takes lines in order and never stalls anybody."""
 
     required: bool
+    dropped: int
+    """Lines that it did not get."""
 
     @property
     def problem(self) -> str:
@@ -96,7 +98,7 @@ class Nowhere:
     room_to = sys.maxsize
     lags = False
 
-    def begin(self) -> None:
+    def begin(self, problem: str = "") -> Turn | None:
         """Nothing to begin."""
 
     def write(self, line: bytes) -> None:

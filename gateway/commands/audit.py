@@ -3,6 +3,7 @@
 import click
 
 from gateway.commands.audit_follow import follow
+from gateway.commands.audit_init import init
 from gateway.commands.audit_report import report
 from gateway.commands.audit_search import search
 from gateway.commands.audit_verify import verify
@@ -13,6 +14,7 @@ def audit() -> None:
     """Verify, search, follow and sum up the audit."""
 
 
+audit.add_command(init)
 audit.add_command(verify)
 audit.add_command(search)
 audit.add_command(follow)

@@ -53,11 +53,16 @@ class FileSink:
         self.size = self.room_to = 0
         self._use(_open(path))
 
-    def begin(self) -> None:
-        """Whoever wrote before may have made the file longer since it was opened."""
-        if self._descriptor < 0:
+    def begin(self, problem: str = "") -> Turn | None:
+        """Whoever wrote before may have made the file longer since it was opened, or have begun another."""
+        if self._descriptor < 0 or not self._path.exists() or self._identity != self._there():
+            self._retire(None)
             self._use(_open(self._path))
         self.size = self.room_to = os.fstat(self._descriptor).st_size
+        return self._break(problem) if problem else None
+
+    def _there(self) -> tuple[int, int]:
+        return _identity_of(self._path.lstat())
 
     def write(self, line: bytes) -> None:
         """Hand the whole line to the kernel. Raises OSError; a part of a line is taken back."""

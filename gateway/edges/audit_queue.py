@@ -82,6 +82,8 @@ class QueuedSink:
         """Wait until all lines so far have arrived. Raises OSError in less than a second."""
         if self._arrived >= self._put:
             return
+        if self.problem:  # others have waited for it already
+            raise OSError(errno.EAGAIN, self.problem)
         self._loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = self._loop.create_future()
         target = self._put

@@ -34,7 +34,7 @@ class StdoutSink:
         """Whether the reader is behind."""
         return bool(self._left)
 
-    def begin(self) -> None:
+    def begin(self, problem: str = "") -> Turn | None:
         """Nothing to begin."""
 
     def write(self, line: bytes) -> None:

@@ -44,6 +44,9 @@ class Readings(NamedTuple):
     audit_failures: int = 0
     failed_authentications: Mapping[str, int] = MappingProxyType({})
     refused_attempts: Mapping[str, int] = MappingProxyType({})
+    audit_dropped: int = 0
+    audit_head: tuple[str, int, str] | None = None
+    """(chain, number, MAC) of a line that is on disk."""
 
 
 class _Times:
@@ -207,7 +210,21 @@ class _Running(Collector):
             "by",
             now.refused_attempts,
         )
+        yield CounterMetricFamily(
+            "slurm_gateway_audit_dropped",
+            "Lines that a sink which is not required did not get.",
+            now.audit_dropped,
+        )
         yield from _key_families(now.keys)
+        if now.audit_head is not None:
+            chain, seq, mac = now.audit_head
+            head = GaugeMetricFamily(
+                "slurm_gateway_audit_head",
+                "The number of the audit's last head; with its MAC it proves that no line before is missing.",
+                labels=["chain", "mac"],
+            )
+            head.add_metric([chain, mac], seq)
+            yield head
 
 
 def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:

@@ -1,6 +1,7 @@
 """The assembly: which implementation a configuration picks, and what becomes of requests."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,10 @@ async def test_everything_that_cannot_be_used_is_told_at_once(tmp_path: Path) ->
 async def test_what_needs_no_request_is_tried_before_it_is_put_in_force(tmp_path: Path) -> None:
     config = gateway_of(tmp_path)
     (tmp_path / "jwt_hs256.key").chmod(0o644)
-    (tmp_path / "state").rmdir()
+    generation = await built(config)
+    shutil.rmtree(tmp_path / "state")
     with pytest.raises(BuildError) as caught:
-        await try_out(await built(config))
+        await try_out(generation)
     assert [problem.split()[0] for problem in caught.value.problems] == ["credential:", "state"]
 
 

@@ -26,6 +26,7 @@ class FakeOther:
         self.required = required
         self.lines: list[bytes] = []
         self.problem = ""
+        self.dropped = 0
         self.settled = 0
 
     def put(self, line: bytes) -> None:
@@ -219,6 +220,18 @@ async def test_a_required_sink_with_a_problem_stops_admission_and_another_does_n
     journal.begin("r3", body(3))
     await journal.settle(durable=False)
     assert (best_effort.settled, required.settled) == (0, 1)
+
+
+async def test_a_required_sink_that_does_not_answer_refuses_and_leaves_the_file_alone() -> None:
+    sink, required = FakeSink(), FakeOther(required=True)
+    journal = journal_with(sink, required)
+    journal.begin("r1", body(1))
+    required.problem = "hangs"
+    with pytest.raises(OSError, match="hangs"):
+        await journal.settle(durable=True)
+    required.problem = ""
+    journal.end("r1", body(2))
+    assert events(sink) == [1, 2]
 
 
 async def test_other_sinks_get_only_what_the_main_one_has_taken() -> None:

@@ -75,7 +75,6 @@ RECORDS = [
         (Query(user="alice", verdict="denied"), ["refused"]),
         (Query(user="bob", verdict="denied"), []),
     ],
-    ids=str,
 )
 def test_each_filter_finds_what_it_names(tmp_path: Path, query: Query, expected: list[str]) -> None:
     writer = Writer(key_every=3)
