@@ -1,7 +1,8 @@
 """AuditRecord -> Prometheus series. No user, subject or path is ever a label."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -44,6 +45,8 @@ class Readings(NamedTuple):
     audit_dropped: int = 0
     audit_head: tuple[str, int, str] | None = None
     """(chain, number, MAC) of a line that is on disk."""
+    failed_authentications: Mapping[str, int] = MappingProxyType({})
+    refused_attempts: Mapping[str, int] = MappingProxyType({})
 
 
 class _Times:
@@ -200,6 +203,18 @@ class _Running(Collector):
             "Lines that a sink which is not required did not get.",
             now.audit_dropped,
         )
+        yield _by_label(
+            "slurm_gateway_failed_authentications",
+            "Tokens that did not verify, by kind: unknown, or genuine but expired.",
+            "kind",
+            now.failed_authentications,
+        )
+        yield _by_label(
+            "slurm_gateway_throttled_authentications",
+            "Tokens that were not looked at after too many failures, by what had failed.",
+            "by",
+            now.refused_attempts,
+        )
         yield from _key_families(now.keys)
         if now.audit_head is not None:
             chain, seq, mac = now.audit_head
@@ -210,6 +225,13 @@ class _Running(Collector):
             )
             head.add_metric([chain, mac], seq)
             yield head
+
+
+def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
 
 
 def _key_families(keys: tuple[KeyReading, ...]) -> Iterator[Metric]:
