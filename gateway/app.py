@@ -98,15 +98,20 @@ class Generation:
     issuing: Issuing
     upstream: Upstream
     slots: FairSlots
+    recording: Recording
     idempotent: Idempotent
     attempts: AttemptMemory
-    recording: Recording
     serving: Serving
     portal: Audited
     number: int = 0
     running: int = 0
     is_retired: bool = False
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def trail(self) -> AuditTrail:
+        """The audit of what is served by itself."""
+        return self.recording.trail
 
     def __post_init__(self) -> None:
         """What is served by it counts as running."""
@@ -128,11 +133,6 @@ class Generation:
         self.is_retired = True
         if not self.running:
             self.is_idle.set()
-
-    @property
-    def trail(self) -> AuditTrail:
-        """The audit of what is served by itself."""
-        return self.recording.trail
 
 
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
@@ -173,9 +173,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         issuing=issuing,
         upstream=upstream,
         slots=slots,
+        recording=files.recording,
         idempotent=idempotent,
         attempts=shelf.take("failed-attempts", AttemptMemory),
-        recording=files.recording,
         serving=serving,
         portal=make_portal(config, files.recording.trail, serving.receive),
     )

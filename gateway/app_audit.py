@@ -51,6 +51,7 @@ class Book:
 
     def close(self) -> None:
         """Nothing is written any more."""
+        self.journal.stop()
         self.state.close()
 
 

@@ -247,10 +247,10 @@ class Application:
             keys=key_readings(keys),
             audit_lines=now.recording.journal.written,
             audit_failures=now.recording.journal.failures,
-            failed_authentications=now.attempts.failed,
-            refused_attempts=now.attempts.refused,
             audit_dropped=sum(sink.dropped for sink in now.recording.journal.others),
             audit_head=now.recording.book.upkeep.head,
+            failed_authentications=now.attempts.failed,
+            refused_attempts=now.attempts.refused,
         )
 
 

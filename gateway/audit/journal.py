@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.audit.chain import Chain, ChainKey
 from gateway.audit.lines import Moments, event_body
-from gateway.audit.sinks import Keeper, MainSink, Nowhere, OtherSink, Turn
+from gateway.audit.sinks import Forgetful, Keeper, MainSink, Nowhere, OtherSink, Turn
 
 LONGEST_LINE: Final = 8192
 """Room that is set apart for the end of each request that has begun; few ends are a tenth of it."""
@@ -77,6 +77,11 @@ class Journal:
                 self._tell(main.begin(problem))
             except OSError as error:
                 self._fail(error)
+
+    def stop(self) -> None:
+        """Nothing is written any more, and nothing repaired, by this process."""
+        self._main, self._others, self._required = Nowhere(), (), ()
+        self._keeper, self.syncs = Forgetful(), False
 
     # what others see
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import queue
 import threading
 import time
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 PATIENCE_SECONDS = 0.8
 """How long anybody waits for a disk, so that a client hears within a second that it hangs."""
 _TICK_SECONDS = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -48,6 +51,7 @@ class GroupCommit:
         self._running: _Group | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._is_closed = False
 
     @property
     def hangs(self) -> bool:
@@ -56,6 +60,8 @@ class GroupCommit:
 
     async def wait(self) -> None:
         """Return when a run that begins from now on has succeeded. Raises its OSError, or ETIMEDOUT."""
+        if self._is_closed:
+            raise OSError(errno.EBADF, "it is closed")
         loop = asyncio.get_running_loop()
         group, waiter = self._gathering, loop.create_future()
         group.waiters.append(waiter)
@@ -88,6 +94,9 @@ class GroupCommit:
             self._commit()
         except OSError as error:
             group.error = error
+        except Exception as error:  # noqa: BLE001 (the thread goes on, and nothing is said to be on disk)
+            _log.exception("a commit failed")
+            group.error = OSError(errno.EIO, type(error).__name__)
         group.is_finished = True
         with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             loop.call_soon_threadsafe(self._finish, loop, group)
@@ -101,6 +110,7 @@ class GroupCommit:
 
     def close(self, last: Callable[[], None]) -> None:
         """Run `last` when all else is done, in the thread if there is one, and wait for nothing."""
+        self._is_closed = True
         if self._thread is None:
             last()
             return

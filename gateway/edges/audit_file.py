@@ -221,7 +221,10 @@ class FileSink:
         """In the thread: complete files first, so that no line is on disk before an earlier one."""
         while self._done:
             self._finish(*self._done.popleft())
-        os.fdatasync(self._descriptor)
+        descriptor = self._descriptor
+        if descriptor < 0:
+            raise OSError(errno.EBADF, "the file is closed")
+        os.fdatasync(descriptor)
         if self._directory_changed:
             self._directory_changed = False
             _sync_directory(self._path.parent)

@@ -34,6 +34,8 @@ def cut_torn_end(path: Path) -> bytes:
 
 def complete_files(path: Path) -> list[Path]:
     """What the gateway has put aside of this file, the oldest first. Nothing else is ever touched."""
+    if not path.parent.is_dir():
+        return []
     stem, suffix = re.escape(path.stem), re.escape(path.suffix)
     name = re.compile(rf"{stem}-\d{{8}}T\d{{6}}\.\d{{6}}Z(\.\d+)?{suffix}(\.gz)?")
     found = [

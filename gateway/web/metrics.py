@@ -42,11 +42,11 @@ class Readings(NamedTuple):
     keys: tuple[KeyReading, ...] = ()
     audit_lines: int = 0
     audit_failures: int = 0
-    failed_authentications: Mapping[str, int] = MappingProxyType({})
-    refused_attempts: Mapping[str, int] = MappingProxyType({})
     audit_dropped: int = 0
     audit_head: tuple[str, int, str] | None = None
     """(chain, number, MAC) of a line that is on disk."""
+    failed_authentications: Mapping[str, int] = MappingProxyType({})
+    refused_attempts: Mapping[str, int] = MappingProxyType({})
 
 
 class _Times:
@@ -198,6 +198,11 @@ class _Running(Collector):
         yield CounterMetricFamily(
             "slurm_gateway_audit_failures", "Audit lines a sink refused.", now.audit_failures
         )
+        yield CounterMetricFamily(
+            "slurm_gateway_audit_dropped",
+            "Lines that a sink which is not required did not get.",
+            now.audit_dropped,
+        )
         yield _by_label(
             "slurm_gateway_failed_authentications",
             "Tokens that did not verify, by kind: unknown, or genuine but expired.",
@@ -209,11 +214,6 @@ class _Running(Collector):
             "Tokens that were not looked at after too many failures, by what had failed.",
             "by",
             now.refused_attempts,
-        )
-        yield CounterMetricFamily(
-            "slurm_gateway_audit_dropped",
-            "Lines that a sink which is not required did not get.",
-            now.audit_dropped,
         )
         yield from _key_families(now.keys)
         if now.audit_head is not None:

@@ -262,6 +262,7 @@ def test_nothing_is_left_but_what_should_stay(tmp_path: Path) -> None:
         "audit-chain.tip",
         "audit-hash.key",
         "audit-initial.key",
+        "idempotency.sqlite",
     ]
 
 

@@ -245,3 +245,14 @@ async def test_other_sinks_get_only_what_the_main_one_has_taken() -> None:
     sink.error = None
     assert await journal.try_again()
     assert other.lines == sink.lines
+
+
+async def test_once_stopped_nothing_is_written_noted_or_repaired() -> None:
+    sink = FakeSink()
+    journal = journal_with(sink)
+    journal.begin("r1", body(1))
+    journal.stop()
+    sink.error = FULL
+    journal.end("r1", body(2))
+    await asyncio.sleep(0.25)
+    assert (events(sink), sink.settled, journal.problem) == ([1], [], "")

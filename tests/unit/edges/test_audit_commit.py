@@ -83,6 +83,20 @@ async def test_an_event_loop_that_was_busy_is_no_sign_of_a_slow_disk() -> None:
     await waiting
 
 
+async def test_a_fault_of_ours_is_a_failure_too_and_the_thread_goes_on() -> None:
+    disk = Disk()
+    disk.error = ValueError("file descriptor cannot be a negative integer")  # type: ignore[assignment]
+    disk.go.set()
+    commits = GroupCommit(disk)
+    with pytest.raises(OSError, match="ValueError"):
+        await commits.wait()
+    disk.error = None
+    await commits.wait()
+    commits.close(lambda: None)
+    with pytest.raises(OSError, match="closed"):
+        await commits.wait()
+
+
 async def test_one_who_goes_away_keeps_nothing_from_the_others() -> None:
     disk = Disk()
     commits = GroupCommit(disk, 5)

@@ -290,3 +290,17 @@ def fill(disk: Path) -> None:
                 size = size if file.write(b"\0" * size) else 0
             except OSError:
                 size //= 2
+
+
+async def test_a_file_that_was_closed_over_a_failure_is_begun_anew(
+    sink: FileSink, path: Path
+) -> None:
+    sink.write(LINE)
+    sink._done.append((sink._descriptor, None))
+    sink._descriptor = -1  # as where half a line could not be taken back
+    with pytest.raises(OSError, match="closed"):
+        await sink.settle(durable=True)
+    assert sink.repair() is not None
+    sink.write(LINE)
+    await sink.settle(durable=True)
+    assert content(path) == LINE
