@@ -33,7 +33,13 @@ SERVER = """\
             return 200 '{answer}';
         }}
         location = {large} {{ alias {file}; }}
-        location = {submit} {{ return 200 '{answer}'; }}
+        location = {submit} {{
+            # A `return` here would answer before the body is there; a proxy reads all of it first.
+            client_body_buffer_size 64m;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_pass http://127.0.0.1:{port}{small};
+        }}
     }}
 """
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.app_identity import user_rules
+from gateway.config.authenticate import Issuer
 from gateway.config.credential import Attach, Mint, Passthrough
 from gateway.config.forward import Forward
 from gateway.config.gateway import Gateway
@@ -49,9 +50,27 @@ def _doubt_issuers(gateway: Gateway) -> Iterator[Problem]:
         if issuer.issuer not in mapped:
             what = f"no rule maps the tokens of {issuer.issuer}: they all get 403"
             yield Problem(place, what, "add a [[map_user.rules]] with this issuer")
-        if issuer.accept_id_tokens:
-            what = "ID tokens say who signed in at a client, not what a client may do here"
-            yield Problem(f"{place}.accept_id_tokens", what, "prefer access tokens")
+        yield from _doubt_id_tokens(place, issuer)
+
+
+def _doubt_id_tokens(place: str, issuer: Issuer) -> Iterator[Problem]:
+    if issuer.accept_id_tokens and issuer.profile == "rfc9068":
+        what = 'has no effect: profile "rfc9068" takes access tokens only'
+        remedy = 'remove it, or use profile = "oidc"'
+        yield Problem(f"{place}.accept_id_tokens", what, remedy)
+    elif issuer.accept_id_tokens:
+        what = "ID tokens say who signed in at a client, not what a client may do here"
+        yield Problem(f"{place}.accept_id_tokens", what, "prefer access tokens")
+    for client_id in issuer.audiences:
+        if client_id in issuer.login_client_ids:
+            takes = issuer.accept_id_tokens and issuer.profile == "oidc"
+            what = f"{client_id} is a login client too: a token for it is an ID token, and " + (
+                "taken" if takes else "refused"
+            )
+            remedy = (
+                "name what access tokens are issued for; a client's own id is for its login only"
+            )
+            yield Problem(f"{place}.audiences", what, remedy)
 
 
 def _doubt_rules(users: MapUser) -> Iterator[Problem]:
@@ -73,6 +92,20 @@ def _doubt_roles(gateway: Gateway) -> Iterator[Problem]:
         if role not in given:
             what = "nobody has this role"
             yield Problem(f"authorize.roles.{role}", what, "add a [[map_user.roles]] that gives it")
+    yield from _doubt_field_rules(gateway)
+
+
+def _doubt_field_rules(gateway: Gateway) -> Iterator[Problem]:
+    for name, role in gateway.authorize.roles.items():
+        if role.limits_fields:
+            what = (
+                "rules on fields are guard rails: whoever may submit can call sbatch on the cluster"
+            )
+            remedy = "limits that must hold belong into Slurm: associations, QOS, job_submit"
+            yield Problem(f"authorize.roles.{name}", what, remedy)
+        if role.has_conditions and role.deny:
+            what = "denies only while it is held: its conditions take the denials away as well"
+            yield Problem(f"authorize.roles.{name}.deny", what, "deny in a role without conditions")
 
 
 def _doubt_credential(gateway: Gateway) -> Iterator[Problem]:

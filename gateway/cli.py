@@ -126,6 +126,7 @@ Examples:
   slurm-gateway explain GET /slurm/v0.0.42/jobs --user alice
   slurm-gateway explain DELETE /slurm/v0.0.42/job/4711 --token-file token.txt
   slurm-gateway explain GET '/slurm/v0.0.42/jobs?update_time=0' --user alice --role operator
+  slurm-gateway explain POST /slurm/v0.0.42/job/submit --user alice --body-file job.json
 """
 )
 @click.argument("method")
@@ -137,6 +138,18 @@ Examples:
     "--token-file",
     type=click.Path(path_type=Path, allow_dash=True),
     help="A file with an access token (- for standard input). Never put a token on a command line.",
+)
+@click.option(
+    "--address",
+    metavar="IP",
+    default="127.0.0.1",
+    show_default=True,
+    help="The client's address, for roles that are held from some networks only.",
+)
+@click.option(
+    "--body-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file with the JSON body, for the rules on bodies.",
 )
 @_json_option
 def explain(method: str, path: str, token_file: Path | None, **options: Any) -> None:
@@ -188,6 +201,53 @@ def reload(config: Path, timeout: float) -> None:
     Exits with 0 when the new configuration is in force, with 1 when the old one still is.
     """
     sys.exit(_load("reload").run(config, os.environ, timeout))
+
+
+@main.group(
+    epilog="""\b
+Examples:
+  slurm-gateway bindings list
+  slurm-gateway bindings remove --user alice
+  slurm-gateway bindings remove https://idp.example.org 8f14e45f-ceea-467f
+"""
+)
+def bindings() -> None:
+    """Whose each Slurm user is, where a rule has bind = "first-use".
+
+    The first subject that a provider calls alice keeps the Slurm user alice, and every other one
+    is refused with `subject-conflict`, until the binding is removed here. It makes no difference
+    whether the gateway runs; run this as its user or as root.
+    """
+
+
+@bindings.command("list")
+@_config_option
+@_json_option
+def list_bindings(config: Path, as_json: bool) -> None:
+    """List users, the subjects they are bound to, and since when (UTC).
+
+    Exits with 0, also when there are none, and with 1 when the file cannot be read.
+    """
+    sys.exit(_load("bindings").list_all(config, os.environ, as_json=as_json))
+
+
+@bindings.command("remove")
+@click.argument("issuer", required=False)
+@click.argument("subject", required=False)
+@_config_option
+@click.option("--user", metavar="NAME", help="Whatever subject this Slurm user is bound to.")
+def remove_binding(config: Path, **which: str | None) -> None:
+    """Forget one binding: that of SUBJECT at ISSUER, or that of --user.
+
+    A running gateway knows within two seconds. Then the next subject that maps to the user binds
+    it again. To keep somebody out, use authenticate.deny_list_file.
+
+    Exits with 0 when a binding was removed, with 1 when there was none or nothing could be done.
+    """
+    named = which["issuer"] is not None and which["subject"] is not None
+    if (which["issuer"] is not None) if which["user"] is not None else not named:
+        raise click.UsageError("give ISSUER and SUBJECT, or --user NAME")
+    sys.exit(_load("bindings").remove(config, os.environ, **which))
 
 
 if __name__ == "__main__":

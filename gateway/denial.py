@@ -91,6 +91,12 @@ class Reason(Enum):
     OPERATION_UNLISTED = ("operation-unlisted", 403, "This operation is not allowed for you.")
     QUERY_UNLISTED = ("query-unlisted", 400, "A query parameter is not known for this operation.")
     PARAMETER_INVALID = ("parameter-invalid", 400, "A parameter has a value of the wrong kind.")
+    # the rules on bodies
+    BODY_MALFORMED = ("body-malformed", 400, "The body is not one JSON object with one reading.")
+    FIELD_FORBIDDEN = ("field-forbidden", 403, "A field of the body is not allowed for you.")
+    # ownership of jobs
+    JOB_NOT_OWN = ("job-not-own", 403, "You may reach your own jobs only.")
+    LIST_TOO_LARGE = ("list-too-large", 502, "Your own jobs are too many for one filtered answer.")
     # limit
     RATE_EXCEEDED = ("rate-exceeded", 429, "Too many requests of this kind.")
     CONCURRENCY_EXCEEDED = ("concurrency-exceeded", 429, "Too many requests at the same time.")
@@ -157,6 +163,11 @@ class Reason(Enum):
         "Slurm refused the credential that the gateway issued.",
     )
     # audit, and the gateway itself
+    SPOOL_UNAVAILABLE = (
+        "spool-unavailable",
+        503,
+        "The gateway has no room for the body at the moment.",
+    )
     AUDIT_UNAVAILABLE = ("audit-unavailable", 503, "The audit cannot be written at the moment.")
     SHUTTING_DOWN = ("shutting-down", 503, "The gateway is shutting down.")
     PAGE_UNKNOWN = ("page-unknown", 404, "There is nothing at this address.")

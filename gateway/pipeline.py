@@ -45,6 +45,12 @@ class CheckBody(Protocol):
     def __call__(self, request: InboundRequest, call: AuthorizedCall) -> None: ...
 
 
+class BodyRules(Protocol):
+    """May the caller's roles ask for what stands in this body? The body to be forwarded."""
+
+    async def __call__(self, admission: Admission, body: Body) -> Body: ...
+
+
 class CheckKey(Protocol):
     """Does an Idempotency-Key mean anything for this operation?"""
 
@@ -53,6 +59,14 @@ class CheckKey(Protocol):
 
 def ignore_key(request: InboundRequest, call: AuthorizedCall) -> None:
     """Where nothing is known of keys."""
+
+
+class OwnJobs(Protocol):
+    """Does the call reach the caller's own jobs alone? The body to be forwarded."""
+
+    async def __call__(
+        self, admission: Admission, body: Body | None, credential: UpstreamCredential
+    ) -> Body | None: ...
 
 
 class Limit(Protocol):
@@ -92,8 +106,10 @@ class Pipeline:
     authorize: Authorize
     check_body: CheckBody
     limit: Limit
+    body_rules: BodyRules
     slots: Slots
     credential: IssueCredential
+    own_jobs: OwnJobs
     audit: AuditLog
     check_key: CheckKey = ignore_key
 
@@ -114,11 +130,15 @@ class Pipeline:
 
         The caller releases the slot of the Grant.
         """
+        if body is not None and admission.call.has_body_rules:
+            body = await self._ruled(admission, body, record)
         slot = await self.slots.acquire(admission.identity)
         try:
             credential = await self.credential(
                 admission.identity, admission.user, admission.request.bearer
             )
+            if admission.call.own_jobs_only:
+                body = await self.own_jobs(admission, body, credential)
             record.granted, record.rule = True, admission.call.rule
             await self.audit.open(record)
         except BaseException:
@@ -126,6 +146,13 @@ class Pipeline:
             slot.release()
             raise
         return Grant(admission, body, credential, slot)
+
+    async def _ruled(self, admission: Admission, body: Body, record: AuditRecord) -> Body:
+        """The body as the caller's roles admit it; the record has the hash of the one that came."""
+        settled = await self.body_rules(admission, body)
+        if settled is not body:
+            record.note = "forced fields were written into the body"
+        return settled
 
 
 def note_denial(record: AuditRecord, denied: Denied) -> None:

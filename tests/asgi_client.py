@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.web.client import Message, Scope
+from gateway.web.client import Client, Message, Scope
 from gateway.web.head_memo import HeadMemo
 
 TOKEN = "canary.caller.token"
@@ -15,7 +15,6 @@ class AsgiClient:
     with "respond" where it takes whole answers in one write."""
 
     memo: HeadMemo | None = None
-    peer: str | None = "192.0.2.7"
 
     def __init__(
         self,
@@ -35,6 +34,7 @@ class AsgiClient:
         """The transport still holds bytes, so that an answer has to wait."""
         self.hold: asyncio.Event | None = None
         """Sending waits for this, as it does for a client that does not read."""
+        self._task: asyncio.Task[Any] | None = None
         self._body = list(body)
         self._gone = asyncio.Event()
         self.callbacks: list[Callable[[], None]] = []
@@ -56,7 +56,8 @@ class AsgiClient:
         path, _, query = target.partition("?")
         extensions: dict[str, Any] = {}
         if "client" in offers:
-            extensions["gateway.client"] = self
+            own: Client = self
+            extensions["gateway.client"] = own
         return {
             "type": "http",
             "method": method,
@@ -67,8 +68,16 @@ class AsgiClient:
             "extensions": extensions,
         }
 
+    @property
+    def peer(self) -> str | None:
+        return self.scope["client"][0] if self.scope["client"] else None
+
+    def task(self) -> asyncio.Task[Any] | None:
+        return self._task
+
     def watch(self, gone: Callable[[], None], /) -> None:
         self.callbacks = [gone]
+        self._task = asyncio.current_task()
 
     def unwatch(self) -> None:
         self.callbacks = []

@@ -14,7 +14,7 @@ from gateway.edges.key_turns import KeyTurns
 from gateway.edges.lost_job import FindLost
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Grant, Identity, Lease
-from gateway.slurm_api.job_list import Sighting, Sought, find_job
+from gateway.slurm_api.marked_job import Sighting, Sought, find_job
 from gateway.stages.forward import read_head
 from gateway.stages.idempotency import KeyStore, Terms
 from tests.fake_keys import JOB_AGE_SECONDS, SETTLE_SECONDS, TERMS, FakeKeyStore

@@ -28,18 +28,24 @@ GOOD_TOKENS = {"alice": "token-of-alice", "bob": "token-of-bob"}
 
 
 def make_body(content: bytes) -> SpooledBody:
-    return SpooledBody(BytesIO(content), len(content), hashlib.sha256(content).hexdigest())
+    whole = BytesIO(content)
+    return SpooledBody(whole, len(content), hashlib.sha256(content).hexdigest(), whole.close)
 
 
 def make_grant(
-    call: AuthorizedCall = READ, user: str = "alice", token: str = "", body: bytes | None = None
+    call: AuthorizedCall = READ,
+    user: str = "alice",
+    token: str = "",
+    body: bytes | None = None,
+    *,
+    is_callers: bool = False,
 ) -> Grant:
     """A granted request; its slot is a FakeLease."""
     request = make_request(method=call.operation.method)
     if body is not None:
         request = request._replace(media_type="application/json", length=len(body))
     admission = Admission(request, make_identity(subject=user), make_user(user), call, FakeLease())
-    credential = UpstreamCredential(user, Secret(token or GOOD_TOKENS[user]))
+    credential = UpstreamCredential(user, Secret(token or GOOD_TOKENS[user]), is_callers)
     return Grant(admission, None if body is None else make_body(body), credential, FakeLease())
 
 

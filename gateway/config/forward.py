@@ -31,8 +31,9 @@ class Forward(Section):
     """How long connecting to slurmrestd may take."""
     idle_seconds: Seconds = 60.0
     """The longest silence in the middle of an answer, and the life of an unused connection."""
-    read_seconds: Seconds = 20.0
-    """Until the first byte of an answer to a plain read. slurmrestd needs 9 s to say that slurmctld is down."""
+    read_seconds: Seconds = 25.0
+    """Until the first byte of an answer to a plain read. To say that slurmctld is down takes slurmrestd 9 s, and up to
+    20 s for a single job on old releases."""
     write_seconds: Seconds = 60.0
     """Until the first byte of an answer to whatever may change something."""
     heavy_seconds: Seconds = 300.0

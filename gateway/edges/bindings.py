@@ -1,10 +1,14 @@
-"""(issuer, subject, user) -> who first used the user, remembered in a file of the state directory."""
+"""(issuer, subject, user) -> who first used the user, remembered in a file of the state directory.
+
+`bind` and `peek` are for the event loop; what an admin does with the file blocks.
+"""
 
 import os
 import sqlite3
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.edges.few_threads import FewThreads
 from gateway.stages.map_user import Binding, DirectoryDoubt
@@ -26,6 +30,21 @@ UNION ALL
 SELECT issuer, subject, user FROM binding WHERE user = ?3
 """
 _INSERT = "INSERT OR IGNORE INTO binding (issuer, subject, user) VALUES (?1, ?2, ?3)"
+_ALL = "SELECT issuer, subject, user, bound_at || 'Z' FROM binding ORDER BY user"
+_DELETE = """
+DELETE FROM binding WHERE issuer = ?1 AND subject = ?2
+RETURNING issuer, subject, user, bound_at || 'Z'
+"""
+_DELETE_USER = "DELETE FROM binding WHERE user = ? RETURNING issuer, subject, user, bound_at || 'Z'"
+
+
+class Remembered(NamedTuple):
+    """A binding and when it was made: "2026-03-01 12:00:00Z"."""
+
+    issuer: str
+    subject: str
+    user: str
+    bound_at: str
 
 
 class BindingsFile:
@@ -44,6 +63,23 @@ class BindingsFile:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with closing(self._connect()) as connection:
             connection.execute(_SCHEMA)
+
+    def remembered(self) -> list[Remembered]:
+        """All, by user. Raises sqlite3.Error. Blocks."""
+        with closing(self._connect()) as connection:
+            return [Remembered(*row) for row in connection.execute(_ALL)]
+
+    def remove(self, issuer: str, subject: str) -> list[Remembered]:
+        """Forget the subject; what was forgotten. Raises sqlite3.Error. Blocks."""
+        return self._delete(_DELETE, issuer, subject)
+
+    def remove_user(self, user: str) -> list[Remembered]:
+        """Forget whose the user is; what was forgotten. Raises sqlite3.Error. Blocks."""
+        return self._delete(_DELETE_USER, user)
+
+    def _delete(self, statement: str, *values: str) -> list[Remembered]:
+        with closing(self._connect()) as connection:
+            return [Remembered(*row) for row in connection.execute(statement, values).fetchall()]
 
     async def bind(self, wanted: Binding) -> Binding:
         """What holds for the subject or the user: `wanted` where neither was bound before.

@@ -8,17 +8,16 @@ import logging
 import os
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from io import BytesIO
 from typing import NamedTuple
 
 from gateway.denial import Denied, Reason
 from gateway.edges.job_lookup import Slots, Upstream
 from gateway.edges.key_turns import KeyTurns
 from gateway.edges.lost_job import FindLost, Lost
-from gateway.edges.spool import SpooledBody
+from gateway.edges.spool import memory_body
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
 from gateway.model import Clock, Grant, Lease
-from gateway.slurm_api.job_list import MARKER_BEGIN, submit_answer
+from gateway.slurm_api.marked_job import MARKER_BEGIN, submit_answer
 from gateway.stages.forward import read_head
 from gateway.stages.forward_result import job_ids, slurm_errors
 from gateway.stages.idempotency import (
@@ -166,7 +165,7 @@ class IdempotentUpstream:
     async def _forward(self, call: _Call, grant: Grant, entry: KeyEntry) -> Answer:
         """Send it, marked. From here on the outcome is unknown, unless something says better."""
         marked = call.submission.marked(entry.marker)
-        body = SpooledBody(BytesIO(marked), len(marked), "")
+        body = memory_body(marked)
         try:
             answer = await self.upstream.send(grant._replace(body=body))
             await self._keep(grant, entry, answer)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from gateway.denial import Denied
 from gateway.edges.upstream_answer import Answer, UpstreamFailed
 from gateway.model import AuthorizedCall, Grant, Identity, Lease, Operation, Risk
-from gateway.slurm_api.job_list import ListUnreadable, Sighting, Sought, find_job
+from gateway.slurm_api.marked_job import ListUnreadable, Sighting, Sought, find_job
 
 _OK = 200
 _JOBS = Operation("GET", "/slurm/{version}/jobs", Risk.READ, False, False)

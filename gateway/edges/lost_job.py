@@ -9,7 +9,7 @@ from gateway.denial import Denied, Reason
 from gateway.edges.job_lookup import JobLookup, LookupFailed
 from gateway.edges.key_turns import KeyTurns
 from gateway.model import Clock, Grant
-from gateway.slurm_api.job_list import Sought
+from gateway.slurm_api.marked_job import Sought
 from gateway.stages.idempotency import KeyEntry
 
 _RETRY_SECONDS = 5

@@ -133,14 +133,17 @@ class Slurmrestd:
     async def _find_refusal(self, answer: Answer, grant: Grant) -> None:
         call, status = grant.admission.call, answer.head.status
         if is_refusal(status):
-            raise self._refused(f"slurmrestd said {status}", outcome(call, "not-run"))
+            raise self._refused(grant, f"slurmrestd said {status}", "not-run")
         prompt = call.version and answer.seconds < self._prompt_seconds
         doubtful = prompt and may_be_refusal(status, answer.whole or b"")
         if doubtful and await self._is_diag_refused(grant.credential, call.version):
-            raise self._refused(f"{status}, and diag fails too", outcome(call, "unknown"))
+            raise self._refused(grant, f"{status}, and diag fails too", "unknown")
 
-    def _refused(self, note: str, members: dict[str, object]) -> Denied:
-        self._is_credential_refused = True
+    def _refused(self, grant: Grant, note: str, word: str) -> Denied:
+        """One caller's own bad token must not take the gateway out of service for everybody."""
+        if not grant.credential.is_callers:
+            self._is_credential_refused = True
+        members = outcome(grant.admission.call, word)
         return Denied(Reason.CREDENTIAL_REFUSED, note, members=members)
 
     async def _is_diag_refused(self, credential: UpstreamCredential, version: str) -> bool:

@@ -1,113 +1,160 @@
-"""(slurmrestd's list of jobs, marker) -> the job that has it; job id -> the answer that its submission had."""
+"""Pieces of an answer's JSON -> the jobs in it, one by one, and everything around them, as it came.
 
-from dataclasses import dataclass
-from typing import Any, Final
+Nothing is parsed but single jobs, and nothing is written anew: what is kept is kept byte for byte.
+Memory is bounded by what is kept and by the largest job.
+"""
+
+import re
+from collections.abc import Callable
 
 import orjson
 
-MARKER_BEGIN: Final = "idempotency:"
-"""Every marker begins with it, so that a job of another key can be told from one without a key."""
-
-_FIRST_WITH_WARNINGS: Final = 39
-_FIRST_WITH_RESULT: Final = 39
-_LAST_WITH_RESULT: Final = 41
-_CLOCK_SECONDS: Final = 5
-"""By so much slurmctld's clock may differ from the gateway's."""
-
-
-class ListUnreadable(ValueError):
-    """Not a whole list of jobs from a slurmctld that answers."""
+_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_TOKEN = re.compile(rb'[^"{}\[\]]*(' + _TEXT + rb'|[{}\[\]]|")', re.DOTALL)
+"""The next text or bracket; a lone quotation mark where a text has not ended yet."""
+_BRACKET = re.compile(rb'[^"{}\[\]]*(?:' + _TEXT + rb'[^"{}\[\]]*)*([{}\[\]]|")', re.DOTALL)
+"""The next bracket outside of texts; the last text's quotation mark where none follows yet."""
+_BETWEEN = re.compile(rb"[ \t\r\n,]*")
+_MAXIMUM_DEPTH = 64
+_LIST = b'"jobs"'
+_IN_TOP, _IN_LIST = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """A job that may have been made. `names` is empty where its name is not known.
-
-    `uid` is None where it is not known; 20.11 gives no user names.
-    """
-
-    marker: str
-    field: str
-    user: str
-    uid: int | None
-    names: frozenset[str]
-    begun: float
+class ListRefused(ValueError):
+    """No answer whose jobs can be told apart for certain."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """`job_id` is the job with the marker, 0 if there is none. `lookalikes` may be it, having lost theirs."""
-
-    job_id: int
-    lookalikes: tuple[int, ...] = ()
+class ListTooLarge(ListRefused):
+    """More is kept than there is room for."""
 
 
-def find_job(raw: bytes, sought: Sought) -> Sighting:
-    """Raises ListUnreadable for anything but an answer without errors that has a list of jobs."""
-    jobs = _jobs(raw)
-    jobs = [job for job in jobs if _is_users(job, sought)]
-    found = [_submitted_id(job) for job in jobs if _has(job, sought.field, sought.marker)]
-    if found:
-        return Sighting(min(found))
-    lookalikes = {_submitted_id(job) for job in jobs if _may_be(job, sought)}
-    return Sighting(0, tuple(sorted(lookalikes)))
+class JobList:
+    """One answer on its way through. `keep` says of each job whether it stays."""
+
+    def __init__(
+        self, keep: Callable[[bytes], bool], *, most_bytes: int, most_job_bytes: int
+    ) -> None:
+        self.kept = 0
+        self.dropped = 0
+        self._keep = keep
+        self._most_bytes = most_bytes
+        self._most_job_bytes = most_job_bytes
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._rest = b""
+        self._scanned = 0
+        self._open = bytearray()
+        self._name = b""
+        self._is_list = False
+        self._is_first = True
+        self._is_over = False
+
+    def feed(self, piece: bytes) -> None:
+        """Take some bytes. Raises ListRefused."""
+        self._rest += piece
+        data, position, begin = self._rest, self._scanned, 0
+        while True:
+            is_in_job = self._is_list and len(self._open) > _IN_LIST
+            token = (_BRACKET if is_in_job else _TOKEN).match(data, position)
+            if token is None:
+                position = len(data)
+                break
+            if token[1] == b'"':
+                position = token.start(1)
+                break  # a text that has not ended yet
+            begin = self._take(data, begin, token)
+            position = token.end()
+        if not self._is_list:
+            # up to where scanning stopped; what is left is half a text at most
+            self._copy(data[begin:position])
+            begin = position
+        self._rest, self._scanned = data[begin:], position - begin
+        if len(self._rest) > self._most_job_bytes:
+            raise ListTooLarge("one job")
+
+    def finish(self) -> bytes:
+        """The answer with the jobs that stay. Raises ListRefused where it is no whole JSON object."""
+        if not self._is_over or self._rest.strip():
+            raise ListRefused("not one JSON object")
+        return b"".join(self._out)
+
+    def _take(self, data: bytes, begin: int, token: "re.Match[bytes]") -> int:
+        """One token; the place from which bytes are not copied yet."""
+        text = token[1]
+        if text[0] == ord('"'):
+            if len(self._open) == _IN_TOP:
+                self._name = text
+            elif self._is_list and len(self._open) == _IN_LIST:
+                raise ListRefused("a job that is no object")
+            return begin
+        if text in b"{[":
+            return self._enter(data, begin, token)
+        return self._leave(data, begin, token)
+
+    def _enter(self, data: bytes, begin: int, token: "re.Match[bytes]") -> int:
+        depth = len(self._open)
+        if self._is_over or depth >= _MAXIMUM_DEPTH or (not depth and token[1] != b"{"):
+            raise ListRefused("not one JSON object")
+        if not depth and data[begin : token.start(1)].strip():
+            raise ListRefused("not one JSON object")
+        if self._is_list and depth == _IN_LIST:
+            if token[1] != b"{" or not _BETWEEN.fullmatch(data, begin, token.start(1)):
+                raise ListRefused("a job that is no object")
+            begin = token.start(1)  # what stood between two jobs is written anew
+        self._open += token[1]
+        if depth == _IN_TOP and _is_jobs(self._name):
+            if token[1] != b"[":
+                raise ListRefused("jobs that are no list")
+            self._is_list, self._is_first = True, True
+            self._copy(data[begin : token.end()])
+            return token.end()
+        return begin
+
+    def _leave(self, data: bytes, begin: int, token: "re.Match[bytes]") -> int:
+        if not self._open or bytes(self._open[-1:]) + token[1] not in (b"{}", b"[]"):
+            raise ListRefused("brackets that do not fit")
+        del self._open[-1]
+        depth = len(self._open)
+        if not depth:
+            self._is_over = True
+        if not self._is_list:
+            return begin
+        if depth == _IN_LIST:
+            self._judge(data[begin : token.end()])
+            return token.end()
+        if depth == _IN_TOP:
+            if not _BETWEEN.fullmatch(data, begin, token.start(1)):
+                raise ListRefused("a job that is no object")
+            self._is_list, self._name = False, b""
+            return token.start(1)
+        return begin
+
+    def _judge(self, job: bytes) -> None:
+        if not self._keep(job):
+            self.dropped += 1
+            return
+        self.kept += 1
+        self._copy(job if self._is_first else b"," + job)
+        self._is_first = False
+
+    def _copy(self, piece: bytes) -> None:
+        if not piece:
+            return
+        if not self._open and not self._is_over and piece.strip():
+            raise ListRefused("not one JSON object")
+        if self._is_over and self._out and piece.rpartition(b"}")[2].strip():
+            raise ListRefused("more than one JSON object")
+        self._out_bytes += len(piece)
+        if self._out_bytes > self._most_bytes:
+            raise ListTooLarge("all jobs that stay")
+        self._out.append(piece)
 
 
-def _jobs(raw: bytes) -> list[dict[str, Any]]:
+def _is_jobs(name: bytes) -> bool:
+    """By what the text says: an escape in it changes nothing."""
+    if b"\\" not in name:
+        return name == _LIST
     try:
-        answer = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise ListUnreadable("not JSON") from error
-    if isinstance(answer, dict) and answer.get("errors"):
-        raise ListUnreadable("an error of slurmctld")
-    jobs = answer.get("jobs") if isinstance(answer, dict) else answer  # v0.0.35 has the list alone
-    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
-        raise ListUnreadable("no list of jobs")
-    return jobs
-
-
-def _has(job: dict[str, Any], field: str, marker: str) -> bool:
-    written = job.get(field)
-    return isinstance(written, str) and marker in written
-
-
-def _is_users(job: dict[str, Any], sought: Sought) -> bool:
-    """Others see the marker and may copy it. 20.11 gives the user's number only."""
-    name = job.get("user_name")
-    if name:
-        return bool(name == sought.user)
-    return sought.uid is None or job.get("user_id") == sought.uid
-
-
-def _may_be(job: dict[str, Any], sought: Sought) -> bool:
-    """Submitted since, of the same name where that is known, and of no other key."""
-    if sought.names and job.get("name") not in sought.names:
-        return False
-    if _number(job.get("submit_time")) < sought.begun - _CLOCK_SECONDS:
-        return False
-    return not _has(job, sought.field, MARKER_BEGIN)
-
-
-def _submitted_id(job: dict[str, Any]) -> int:
-    """The id that the submission was answered: of the array, of the whole heterogeneous job, or its own."""
-    numbers = (_number(job.get(name)) for name in ("array_job_id", "het_job_id", "job_id"))
-    return next((number for number in numbers if number), 0)
-
-
-def _number(value: Any) -> int:
-    """Plain up to v0.0.39, {set, infinite, number} later. 0 where there is none."""
-    if isinstance(value, dict):
-        value = value.get("number") if value.get("set", True) else 0
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def submit_answer(version: str, job_id: int) -> bytes:
-    """What slurmrestd answers to job/submit in this version, as far as it can be known afterwards."""
-    number = int(version.rpartition(".")[2])
-    made = {"job_id": job_id, "step_id": "batch" if number >= _FIRST_WITH_RESULT else "BATCH"}
-    answer: dict[str, object] = {**made, "job_submit_user_msg": "", "errors": []}
-    if number >= _FIRST_WITH_WARNINGS:
-        answer["warnings"] = []
-    if _FIRST_WITH_RESULT <= number <= _LAST_WITH_RESULT:
-        answer["result"] = {**made, "error_code": 0, "error": "No error"}
-    return orjson.dumps(answer)
+        return bool(orjson.loads(name) == "jobs")
+    except orjson.JSONDecodeError:
+        return True

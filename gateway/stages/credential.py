@@ -232,7 +232,7 @@ class Passthrough:
             raise _mismatch(f"a token that {error}", user.name) from None
         if named is not None and named != user.name:
             raise _mismatch(named, user.name)
-        return UpstreamCredential(user.name, bearer)
+        return UpstreamCredential(user.name, bearer, is_callers=True)
 
 
 async def _live_token(tokens: TokenSource, user: str, now: Clock) -> SlurmToken:

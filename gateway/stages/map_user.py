@@ -10,7 +10,7 @@ from gateway.users.accounts import NEVER_USERS, Account, Lookup, is_user_name
 from gateway.users.rules import RoleRule, Unmapped, UserRule, meets
 
 TABLE_SECONDS = 1.0
-"""How long a name from a source that may change is used before the source is asked again."""
+"""How long what may change, a table's name or a binding, is used before it is asked for again."""
 _RETRY_AFTER = (("Retry-After", "5"),)
 
 
@@ -34,7 +34,7 @@ class Binding(NamedTuple):
 
 
 class Bindings(Protocol):
-    """What is remembered for ever of first uses."""
+    """What is remembered of first uses until an admin removes it."""
 
     async def bind(self, wanted: Binding) -> Binding:
         """The binding that holds: `wanted`, now or already remembered, or the one in its way.
@@ -104,7 +104,7 @@ class MapUser:
                 Reason.DIRECTORY_UNAVAILABLE, str(doubt), rule=rule.name, headers=_RETRY_AFTER
             ) from doubt
         answers = [one.valid_until for one in (lookup, *forbidden)]
-        if rule.source.may_change:
+        if rule.source.may_change or rule.binds_first_use:
             answers.append(fresh_until)
         uid, gid = lookup.account[1:3] if lookup.account else (None, None)
         user = ClusterUser(name, self._roles_of(identity), rule.name, uid, gid)

@@ -56,6 +56,10 @@ class Client(Protocol):
     def abort(self) -> None:
         """End the connection, so that half an answer is not taken for a whole one."""
 
+    def task(self) -> asyncio.Task[Any] | None:
+        """What serves the request."""
+        ...
+
     def watch(self, gone: Callable[[], None], /) -> None:
         """Have `gone` called once, from the event loop, if the client goes away before `unwatch`."""
 
@@ -75,6 +79,7 @@ class PortableClient:
         self.peer: str | None = scope["client"][0] if scope["client"] else None
         self.receive = receive
         self.send = send
+        self._task = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -85,6 +90,10 @@ class PortableClient:
 
     def abort(self) -> None:
         """A server closes the connection of an application that fails inside an answer."""
+
+    def task(self) -> asyncio.Task[Any] | None:
+        """The one that this was made in."""
+        return self._task
 
     def watch(self, gone: Callable[[], None], /) -> None:
         """`receive` returns when the client has gone."""

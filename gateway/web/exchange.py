@@ -59,12 +59,13 @@ class Connection(NamedTuple):
 
     app: ASGI3Application
     write_late: Callable[[bytes], None]
-    abort: Callable[[], None]
-    watch: Callable[[Callable[[], None]], None]
-    unwatch: Callable[[], None]
     report: Callable[[Denied, str, str], Problem]
     """Called for an application that failed, with the refusal, the method and the path; returns the
     problem document to send."""
+    abort: Callable[[], None]
+    task: Callable[[], asyncio.Task[Any] | None]
+    watch: Callable[[Callable[[], None]], None]
+    unwatch: Callable[[], None]
 
 
 class Exchange(RequestResponseCycle):
@@ -83,7 +84,8 @@ class Exchange(RequestResponseCycle):
 
     def join(self, connection: Connection) -> None:
         """Take over what the connection has; once, before anything else."""
-        self.app, self.write_late, self.abort, self.watch, self.unwatch, self.report = connection
+        self.app, self.write_late, self.report = connection[:3]
+        self.abort, self.task, self.watch, self.unwatch = connection[3:]
 
     def again(self) -> Self:
         """A new exchange for the same head. Copied before it has begun, it has nothing of its own."""
@@ -92,18 +94,18 @@ class Exchange(RequestResponseCycle):
         return twin
 
     def run(self) -> Awaitable[None]:
-        """Have the request answered, whatever happens."""
-        return self.run_asgi(self.app) if self.serve is None else self._visited(self.serve)
+        """Have the request answered."""
+        return self.run_asgi(self.app) if self.serve is None else self.serve(self)
 
-    async def _visited(self, serve: Serve) -> None:
-        try:
-            await serve(self)
-        except BaseException as error:  # noqa: BLE001  # the connection outlives whoever serves
-            self.logger.error("a request failed: %s", type(error).__name__)  # noqa: TRY400  # its text may hold anything
-            if self.response_started:
-                self.transport.close()
-            else:
-                await self.send_500_response()
+    async def fail(self, error: BaseException) -> None:
+        """Whoever served has failed; the connection ends with a problem document, if there is time for one."""
+        self.logger.error(
+            "a request failed: %s", type(error).__name__
+        )  # its text may hold anything
+        if self.response_started:
+            self.transport.close()
+        else:
+            await self.send_500_response()
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """As uvicorn has it; then let go of itself.

@@ -19,7 +19,6 @@ it was sent, and "gateway.client", that same Client.
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
 
@@ -32,59 +31,22 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from gateway.denial import Denied, Reason
-from gateway.request.host import is_valid_host
 from gateway.web.body_framing import BodyFraming, body_framing
-from gateway.web.exchange import Connection, Exchange, Outlet, Problem, Serve
+from gateway.web.exchange import Connection, Exchange, Outlet, Problem
 from gateway.web.head_form import HEAD_END, check_complete, check_partial, method_and_target
 from gateway.web.head_memo import HeadMemo
 from gateway.web.idleness import Idleness
 from gateway.web.parser_error import denied_by_parser
-from gateway.web.protocol_terms import ProtocolLimits, Refusal, Render, Terms, new_request_id
+from gateway.web.protocol_terms import Refusal, Terms
 from gateway.web.turns import Turns
-
-__all__ = ["HardenedProtocol", "ProtocolLimits", "Refusal", "hardened_protocol"]
 
 _MAXIMUM_HELD_BYTES: Final = 65536
 """Pipelined bytes that are kept while an answer is under way, before reading stops."""
 _NOTED: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
 
-def hardened_protocol(
-    limits: ProtocolLimits,
-    on_refusal: Callable[[Refusal], None],
-    render_problem: Render,
-    *,
-    new_request_id: Callable[[], str] = new_request_id,
-    on_overflow: Callable[[], None] = lambda: None,
-    serve: Serve | None = None,
-    is_served: Callable[[bytes], bool] = lambda _path: True,
-) -> type[HttpToolsProtocol]:
-    """The protocol class for uvicorn's `http` setting; `ws` must be "none".
-
-    `on_refusal` hears of every refusal; `on_overflow` of every connection above the limit, which is
-    closed without an answer. `serve` takes the requests whose raw path `is_served`.
-    """
-    terms = Terms(
-        limits,
-        on_refusal,
-        render_problem,
-        new_request_id,
-        on_overflow,
-        lru_cache(maxsize=256)(is_valid_host),
-        serve,
-        is_served,
-    )
-
-    class ConfiguredProtocol(HardenedProtocol):
-        pass
-
-    ConfiguredProtocol.terms = terms
-
-    return ConfiguredProtocol
-
-
 class HardenedProtocol(HttpToolsProtocol):
-    """One client connection. Made by `hardened_protocol`."""
+    """One client connection. Made by a class that `hardened_protocol` (configured_protocol.py) has given its terms."""
 
     terms: ClassVar[Terms]
 
@@ -132,7 +94,13 @@ class HardenedProtocol(HttpToolsProtocol):
         outlet = Outlet(transport, self._finish, self.terms.late_writes)
         self._outlet = cast("asyncio.Transport", outlet)
         self._own = Connection(
-            self.app, outlet.write_late, transport.abort, self._watch, self._unwatch, self._report
+            self.app,
+            outlet.write_late,
+            self._report,
+            transport.abort,
+            self._turns.task,
+            self._watch,
+            self._unwatch,
         )
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 
@@ -174,6 +142,9 @@ class HardenedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, unless the connection has come to its end and only waits for the client's."""
         if self._is_over:
+            return
+        if data == self._known_head and not self._pending and not self._is_busy():
+            self._repeat()
             return
         known = len(self._pending)
         if known:
@@ -247,6 +218,8 @@ class HardenedProtocol(HttpToolsProtocol):
         self.cycle = self._exchange = exchange = self._known.again()
         exchange.default_headers = self.server_state.default_headers
         exchange.keep_alive = self._is_reusable
+        if exchange.serve is None:
+            self._event.set()  # the whole request has come
         self._turns.start(exchange)
 
     def _take_body(self, body: BodyFraming, data: bytes) -> bytes:

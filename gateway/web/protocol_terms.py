@@ -1,6 +1,5 @@
 """What the hardened protocol is made with: limits, where refusals go, how they are rendered."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -52,8 +51,3 @@ class Terms:
     serve: Serve | None
     is_served: Callable[[bytes], bool]
     late_writes: LateWrites = field(default_factory=LateWrites)
-
-
-def new_request_id() -> str:
-    """128 random bits in hexadecimal."""
-    return os.urandom(16).hex()

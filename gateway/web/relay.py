@@ -43,7 +43,8 @@ async def take_body(
     maximum_bytes: int,
     deadlines: BodyDeadlines,
 ) -> Body:
-    """Read the whole body. Raises Denied(BODY_TOO_LARGE, BODY_TIMEOUT, FRAMING_INVALID, CLIENT_CLOSED).
+    """Read the whole body. Raises Denied: BODY_TOO_LARGE, BODY_TIMEOUT, FRAMING_INVALID,
+    CLIENT_CLOSED, SPOOL_UNAVAILABLE.
 
     The first call of `receive` makes the server send 100 Continue.
     """
@@ -56,7 +57,12 @@ async def take_body(
     except TimeoutError as error:
         raise Denied(Reason.BODY_TIMEOUT, f"after {spooling.length} bytes") from error
     except OSError as error:
-        raise Denied(Reason.INTERNAL_ERROR, f"spool: {error.strerror}") from error
+        raise Denied(
+            Reason.SPOOL_UNAVAILABLE,
+            error.strerror or "",
+            headers=(("Retry-After", "5"),),
+            members={"outcome": "not-run"},
+        ) from error
     finally:
         spooling.discard()
 

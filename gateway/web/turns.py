@@ -10,9 +10,11 @@ from typing import Protocol
 
 
 class Runs(Protocol):
-    """An exchange, as far as this is concerned. It does not raise: what fails has been answered."""
+    """An exchange, as far as this is concerned. What it raises is handed to `fail`, which does not."""
 
     def run(self) -> Awaitable[None]: ...
+
+    async def fail(self, error: BaseException) -> None: ...
 
 
 class Turns:
@@ -41,6 +43,10 @@ class Turns:
         else:
             self._due = exchange
 
+    def task(self) -> asyncio.Task[None] | None:
+        """The one that all exchanges run in; None before the first."""
+        return self._task
+
     def end(self) -> None:
         """No more will come: the connection is gone. What runs goes on to its own end."""
         self._is_over = True
@@ -51,7 +57,10 @@ class Turns:
     async def _run(self, first: Runs) -> None:
         exchange: Runs | None = first
         while exchange is not None:
-            await exchange.run()
+            try:
+                await exchange.run()
+            except BaseException as error:  # noqa: BLE001  # the connection outlives whoever serves
+                await exchange.fail(error)
             exchange, self._due = self._due, None
             if exchange is None and not self._is_over:
                 exchange = await self._next()

@@ -49,6 +49,12 @@ class Upstream(Protocol):
     async def send(self, grant: Grant) -> Answer: ...
 
 
+class FilterAnswer(Protocol):
+    """An answer without the jobs of others. Raises Denied or UpstreamFailed."""
+
+    async def __call__(self, admission: Admission, answer: Answer, /) -> Answer: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What one configuration serves requests with."""
@@ -60,10 +66,13 @@ class Serving:
     body_limit: Callable[[AuthorizedCall], int]
     body_deadlines: BodyDeadlines
     minimum_bytes_per_second: int
+    only_own_jobs: FilterAnswer
     held_window_seconds: float = 10.0
     """How long a reader that holds a connection to slurmrestd may be slower than the minimum."""
     buffered_window_seconds: float = 60.0
     """The same where only memory is held."""
+    ended: Callable[[], None] = lambda: None
+    """Called once for each request that was begun."""
 
 
 class AnswerAborted(Exception):
@@ -138,6 +147,8 @@ class Visit:
         if changes:
             watch.is_cuttable = False
         self._answer = answer = await serving.upstream.send(grant)
+        if admission.call.own_jobs_only:
+            self._answer = answer = await serving.only_own_jobs(admission, answer)
         if changes:
             await self._note_result(answer)
         if answer.whole is not None:
@@ -332,3 +343,4 @@ class Visit:
             self._body.close()
         if self._admission is not None:
             self._admission.lease.release()
+        self._serving.ended()

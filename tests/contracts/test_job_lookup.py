@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.edges.job_lookup import JobListLookup, JobLookup, LookupFailed
-from gateway.slurm_api.job_list import Sighting, Sought
+from gateway.slurm_api.marked_job import Sighting, Sought
 from tests.key_world import Job, Slots, Slurm
 from tests.scripted_upstream import ScriptedUpstream, Seen, answer, answering
 from tests.upstream_kit import SUBMIT, make_grant, settled, upstream

@@ -13,7 +13,7 @@ from gateway.cli import _SERVER_LIBRARIES, main
 from lab.toml_text import to_toml
 from tests.configurations import usable
 
-COMMANDS = ["check", "explain", "operations", "reload", "serve"]
+COMMANDS = ["bindings", "check", "explain", "operations", "reload", "serve"]
 
 
 def run(*arguments: str, color: bool = False, env: dict[str, str] | None = None) -> Result:
@@ -65,7 +65,10 @@ def test_help_and_version_load_nothing_of_the_server(arguments: list[str]) -> No
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_the_server_libraries_a_command_says_how_to_install_them(command: str) -> None:
-    arguments = {"explain": ["explain", "GET", "/x", "--user", "alice"]}.get(command, [command])
+    arguments = {
+        "explain": ["explain", "GET", "/x", "--user", "alice"],
+        "bindings": ["bindings", "list"],
+    }.get(command, [command])
     code = (
         "import sys\n"
         "class Missing:\n"
@@ -120,6 +123,7 @@ def test_a_command_tells_all_mistakes_of_the_configuration_and_exits_with_1(
     arguments = {
         "explain": ["explain", "GET", "/x", "--user", "alice"],
         "operations": ["operations", "--role", "user"],
+        "bindings": ["bindings", "list"],
     }.get(command, [command])
     result = run(*arguments, "--config", str(path))
     assert result.exit_code == 1

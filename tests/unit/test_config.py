@@ -181,6 +181,40 @@ def test_an_issuer_that_no_rule_names_is_said() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"profile": "rfc9068"}, "has no effect"),
+        ({"profile": "oidc"}, "say who signed in"),
+    ],
+)
+def test_id_tokens_that_are_accepted_are_said_and_where_it_has_no_effect_too(
+    changes: dict[str, Any], what: str
+) -> None:
+    issuer = MINIMAL["authenticate"]["issuers"][0] | {"accept_id_tokens": True} | changes
+    (doubt,) = find_doubts(configuration({"authenticate": {"issuers": [issuer]}}))
+    assert doubt.place == "authenticate.issuers[0].accept_id_tokens"
+    assert what in doubt.what
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({}, "refused"),
+        ({"profile": "rfc9068"}, "refused"),
+        ({"accept_id_tokens": True}, "taken"),
+        ({"accept_id_tokens": True, "profile": "rfc9068"}, "refused"),
+    ],
+)
+def test_a_login_client_among_the_audiences_is_said(changes: dict[str, Any], end: str) -> None:
+    both = {"audiences": ["https://slurm.example.org", "portal"], "login_client_ids": ["portal"]}
+    issuer = MINIMAL["authenticate"]["issuers"][0] | both | changes
+    *_, doubt = find_doubts(configuration({"authenticate": {"issuers": [issuer]}}))
+    assert doubt.place == "authenticate.issuers[0].audiences"
+    assert doubt.what.startswith("portal is a login client")
+    assert doubt.what.endswith(end)
+
+
 def outcome_of(raw: dict[str, Any]) -> Gateway | tuple[Problem, ...]:
     try:
         return validate(raw)

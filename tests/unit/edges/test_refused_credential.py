@@ -62,6 +62,23 @@ async def test_on_2205_an_unspecified_error_is_a_refusal_if_diag_fails_too() -> 
         assert not client.slurmrestd.state.is_credential_refused
 
 
+@pytest.mark.parametrize("call", [READ, SUBMIT])
+@pytest.mark.parametrize("status", ["401 X", "500 X"])
+async def test_a_callers_own_token_that_is_refused_turns_nobody_elses_readiness(
+    status: str, call: AuthorizedCall
+) -> None:
+    def play(seen: Seen) -> bytes:
+        bad = seen.token == "forged"
+        return answer(b'{"errors":[]}', status) if bad else answer(b"{}")
+
+    async with upstream(answering(play)) as (_, client):
+        for is_callers in (True, False):
+            with pytest.raises(Denied) as caught:
+                await client.ask(call, token="forged", body=b"{}", is_callers=is_callers)
+            assert caught.value.reason is Reason.CREDENTIAL_REFUSED
+            assert client.slurmrestd.state.is_credential_refused is not is_callers
+
+
 def diag_says(reply: Callable[[], bytes], body: bytes) -> Callable[[Seen], bytes]:
     def play(seen: Seen) -> bytes:
         return reply() if seen.path == DIAG_PATH else answer(body, "500 X")

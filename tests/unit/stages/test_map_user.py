@@ -206,6 +206,19 @@ async def test_the_first_subject_keeps_the_user_and_a_second_one_is_refused() ->
     assert bindings.held == [Binding(ISSUER, "subject-of-alice", "alice")]
 
 
+async def test_a_binding_that_was_removed_is_noticed_within_a_second() -> None:
+    """Otherwise the old subject and the one that binds the user next would both act as it."""
+    clock, bindings, identity = FakeClock(), FakeBindings(), make_identity()
+    bound = rule(FromClaim("preferred_username"), bind=True)
+    stage = map_user(bound, bindings=bindings, clock=clock)
+    await stage(identity)
+    bindings.held = [Binding(ISSUER, "somebody-else", "alice")]
+    clock.advance(TABLE_SECONDS)
+    with pytest.raises(Denied) as caught:
+        await stage(identity)
+    assert caught.value.reason is Reason.SUBJECT_CONFLICT
+
+
 async def test_a_bound_subject_that_comes_with_another_name_is_refused() -> None:
     stage = binding_stage(FakeBindings())
     await stage(make_identity())

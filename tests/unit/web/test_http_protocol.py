@@ -18,12 +18,12 @@ from uvicorn.server import ServerState
 from gateway.denial import Denied, Reason
 from gateway.stages.receive import Receive
 from gateway.web.client import Client, client_of
-from gateway.web.head_form import HeadLimits, check_complete, check_partial, method_and_target
-from gateway.web.http_protocol import (
+from gateway.web.configured_protocol import (
     ProtocolLimits,
     Refusal,
     hardened_protocol,
 )
+from gateway.web.head_form import HeadLimits, check_complete, check_partial, method_and_target
 from gateway.web.listening import bind
 from gateway.web.problems import render
 from gateway.web.server import Listener

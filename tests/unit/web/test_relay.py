@@ -92,9 +92,11 @@ async def test_a_body_has_deadlines(
 async def test_a_disk_that_does_not_take_it_is_said_to_be_the_cause(tmp_path: Path) -> None:
     with pytest.raises(Denied) as caught:
         await taken(Sender([(0, b"x" * 99)]), tmp_path / "missing")
-    assert caught.value.reason is Reason.INTERNAL_ERROR
-    assert "spool" in caught.value.note
+    assert caught.value.reason is Reason.SPOOL_UNAVAILABLE
+    assert caught.value.note == "No such file or directory"
     assert "missing" not in caught.value.detail
+    assert caught.value.headers == (("Retry-After", "5"),)
+    assert caught.value.members == {"outcome": "not-run"}
 
 
 @pytest.mark.parametrize(

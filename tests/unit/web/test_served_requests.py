@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from gateway.denial import Denied, Reason
 from gateway.web.client import Client, PortableClient
-from gateway.web.http_protocol import ProtocolLimits, hardened_protocol
+from gateway.web.configured_protocol import ProtocolLimits, hardened_protocol
 from gateway.web.problems import render
 from tests.unit.web.test_http_protocol import MemoryTransport, settle
 

@@ -16,6 +16,9 @@ class Exchange:
         self.gate = asyncio.Event()
         self.tasks: set[asyncio.Task[Any] | None] = set()
 
+    async def fail(self, error: BaseException) -> None:
+        self.done.append(type(error).__name__)
+
     async def run(self) -> None:
         self.tasks.add(asyncio.current_task())
         await self.gate.wait()
