@@ -246,6 +246,7 @@ def test_a_stopped_slurmctld_that_goes_on_does_not_run_the_job_twice() -> None:
         assert slurm.resumed is not None
         slurm.resumed.set()
         assert job_id_of(await asking) == 1
+        await asyncio.sleep(30)
         assert slurm.runs() == {"job": 1}
 
     run_virtually(scenario())
@@ -265,6 +266,7 @@ def test_a_slurmctld_that_stops_while_it_is_watched_is_watched_anew() -> None:
         slurm.resumed.set()
         slurm.resumed = None
         assert job_id_of(await asking) == 1
+        await asyncio.sleep(30)
         assert slurm.runs() == {"job": 1}
 
     run_virtually(scenario())
