@@ -30,7 +30,7 @@ from gateway.config.load import load
 from gateway.edges.upstream_answer import Answer
 from gateway.model import AuditRecord, Grant, InboundRequest
 from gateway.stages.forward import RequestHead, read_head
-from gateway.web.disconnect import Message, Scope
+from gateway.web.client import Message, Scope
 
 REPEATS = 7
 HASH_KEY = b"\x00" * 32  # the microbenchmark's own; the server's lies in its state directory
@@ -78,7 +78,6 @@ class Request:
             "query_string": b"",
             "headers": self.headers,
             "client": ("127.0.0.1", 50_000),
-            "extensions": {"gateway.disconnect": _never},
         }
 
 
@@ -277,12 +276,6 @@ async def _receive() -> Message:
 
 async def _send(message: Message) -> None:
     del message
-
-
-def _never(callback: Callable[[], None]) -> Callable[[], None]:
-    """Take a callback for a disconnect that does not come."""
-    del callback
-    return lambda: None
 
 
 if __name__ == "__main__":

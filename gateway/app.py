@@ -5,14 +5,18 @@ nothing; `build` opens files, and `try_out` asks what can be asked without a req
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple, assert_never
+from zoneinfo import ZoneInfo
 
+from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
 from gateway.app_upstream import (
@@ -26,31 +30,42 @@ from gateway.app_upstream import (
 from gateway.config.audit import Audit, FileSink, Sink, StdoutSink
 from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
+from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
 from gateway.edges import audit_sinks
-from gateway.edges.buckets import AddressBudget, MemoryBuckets, read_rate
+from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
+from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
 from gateway.edges.few_threads import FewThreads
+from gateway.edges.job_owners import SlurmJobOwners
+from gateway.edges.key_turns import KeyTurns
+from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
-from gateway.edges.spool import Spool, unlinked_file
-from gateway.model import AuditRecord, Risk
+from gateway.edges.spool import Spool, memory_body, unlinked_file
+from gateway.model import AuditRecord, Clock, Risk
 from gateway.pipeline import Pipeline
 from gateway.slurm_api import Catalogue, read_catalogue
-from gateway.slurm_api.policy import parse_policy
+from gateway.slurm_api.policy import Policy, parse_policy
 from gateway.stages.audit import AuditSink, AuditTrail
 from gateway.stages.authorize import Authorize
+from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
 from gateway.stages.limit import Limit, Rate
+from gateway.stages.own_jobs import OwnJobs
 from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
+from gateway.users.conditions import Condition, Conditions, read_hours
 from gateway.web.audited import Audited
 from gateway.web.portal import METADATA_PATH, build_portal
 from gateway.web.relay import BodyDeadlines
 from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
+from gateway.web.visit import Upstream as Forwarding
 
 _NSS_THREADS = 8
+_PARSING_THREADS = 2
+"""More would only take turns: one interpreter lock, and large bodies are rare."""
 
 
 class BuildError(Exception):
@@ -70,6 +85,7 @@ class Workshop:
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
+    turns: KeyTurns = field(default_factory=lambda: KeyTurns(os.urandom(8).hex(), time.monotonic))
 
 
 @dataclass(slots=True, eq=False)
@@ -83,12 +99,36 @@ class Generation:
     issuing: Issuing
     upstream: Upstream
     slots: FairSlots
+    idempotent: Idempotent
     trail: AuditTrail
+    attempts: AttemptMemory
     serving: Serving
     portal: Audited
     number: int = 0
     running: int = 0
+    is_retired: bool = False
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """What is served by it counts as running."""
+        self.serving = replace(self.serving, ended=self.leave)
+
+    def enter(self) -> Serving:
+        """One more request; `leave` ends it."""
+        self.running += 1
+        return self.serving
+
+    def leave(self) -> None:
+        """The last one of a generation that was replaced lets go of it."""
+        self.running -= 1
+        if self.is_retired and not self.running:
+            self.is_idle.set()
+
+    def retire(self) -> None:
+        """No more requests begin in it."""
+        self.is_retired = True
+        if not self.running:
+            self.is_idle.set()
 
 
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
@@ -104,17 +144,23 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     upstream = make_upstream(config.forward, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
+    policy = make_policy(config.authorize, workshop.catalogue)
+    around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
+    idempotent = make_idempotent(config.idempotency, around, shelf)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=make_authorize(config.authorize, workshop.catalogue),
+        authorize=Authorize(workshop.catalogue, policy, make_conditions(config.authorize)),
         check_body=check_body,
         limit=make_limit(config, buckets),
+        body_rules=make_body_rules(policy),
         slots=slots,
         credential=issuing.issue,
+        own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
         audit=files.trail,
+        check_key=idempotent.check_key,
     )
-    serving = make_serving(config, check_body, pipeline, upstream)
+    serving = make_serving(config, check_body, pipeline, idempotent.upstream)
     return Generation(
         config=config,
         shelf=shelf,
@@ -123,7 +169,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         issuing=issuing,
         upstream=upstream,
         slots=slots,
+        idempotent=idempotent,
         trail=files.trail,
+        attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
         portal=make_portal(config, files.trail, serving.receive),
     )
@@ -147,7 +195,7 @@ def _open_files(
         identification = make_authenticate(
             config.authenticate,
             shelf,
-            AddressBudget(_failure_rate(config), buckets),
+            make_failure_budget(config.limit, buckets, shelf),
             resource_metadata=_metadata_url(config),
             hash_key=workshop.hash_key,
         )
@@ -192,12 +240,33 @@ def make_check_body(config: Gateway) -> CheckBody:
     return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
 
 
-def make_authorize(section: AuthorizeSection, catalogue: Catalogue) -> Authorize:
+def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
     """The allowlist. Raises BuildError; `load` has told such mistakes with their remedies before."""
     policy, problems = parse_policy(section.roles, catalogue)
     if problems:
         raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
-    return Authorize(catalogue, policy)
+    return policy
+
+
+def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Conditions | None:
+    """None where every role is held always, which costs nothing."""
+    by_role = {
+        name: Condition(
+            networks=tuple(ip_network(text) for text in role.networks),
+            hours=tuple(map(read_hours, role.times)),
+            zone=ZoneInfo(role.time_zone),
+            maximum_token_seconds=role.maximum_token_seconds,
+        )
+        for name, role in section.roles.items()
+        if role.has_conditions
+    }
+    return Conditions(by_role, now) if by_role else None
+
+
+def make_body_rules(policy: Policy) -> BodyRules:
+    """What roles may ask for in bodies."""
+    by_role = {name: role.fields for name, role in policy.roles.items()}
+    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body)
 
 
 def make_limit(config: Gateway, buckets: MemoryBuckets) -> Limit:
@@ -213,8 +282,20 @@ def read_rates(rates: Rates) -> dict[Risk, Rate]:
     }
 
 
-def _failure_rate(config: Gateway) -> Rate:
-    return read_rate("failed-authentications", config.limit.failed_authentications)
+def make_failure_budget(
+    section: LimitSection, buckets: MemoryBuckets, shelf: Shelf
+) -> FailedAttempts:
+    """Failed authentications, remembered by the process whatever is reloaded."""
+    rates = FailureRates(
+        per_subject=read_rate(
+            "failed-authentications-per-subject", section.failed_authentications_per_subject
+        ),
+        per_address=read_rate("failed-authentications", section.failed_authentications),
+        expired=read_rate("expired-tokens", section.failed_authentications),
+        longest_seconds=section.longest_refusal_seconds,
+    )
+    memory = shelf.take("failed-attempts", AttemptMemory)
+    return FailedAttempts(rates, buckets, memory, time.monotonic)
 
 
 def make_trail(
@@ -258,18 +339,19 @@ def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audi
 
 
 def make_serving(
-    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Upstream
+    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Forwarding
 ) -> Serving:
     """What the proxy serves requests with."""
     section = config.receive
     return Serving(
         receive=make_receive(config),
         pipeline=pipeline,
-        upstream=upstream.slurmrestd,
+        upstream=upstream,
         spool=Spool(section.memory_body_bytes, config.server.state_directory),
         body_limit=check_body.limit_for,
         body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
         minimum_bytes_per_second=config.forward.minimum_bytes_per_second,
+        only_own_jobs=only_own_jobs,
     )
 
 
@@ -293,6 +375,8 @@ def try_state_directory(generation: Generation) -> list[str]:
         unlinked_file(directory).close()
         if generation.mapped.bindings is not None:
             generation.mapped.bindings.create()
+        if generation.idempotent.store is not None:
+            generation.idempotent.store.create()
     except (OSError, sqlite3.Error) as error:
         return [f"state directory {directory}: {error}"]
     return []

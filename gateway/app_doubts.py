@@ -92,6 +92,20 @@ def _doubt_roles(gateway: Gateway) -> Iterator[Problem]:
         if role not in given:
             what = "nobody has this role"
             yield Problem(f"authorize.roles.{role}", what, "add a [[map_user.roles]] that gives it")
+    yield from _doubt_field_rules(gateway)
+
+
+def _doubt_field_rules(gateway: Gateway) -> Iterator[Problem]:
+    for name, role in gateway.authorize.roles.items():
+        if role.limits_fields:
+            what = (
+                "rules on fields are guard rails: whoever may submit can call sbatch on the cluster"
+            )
+            remedy = "limits that must hold belong into Slurm: associations, QOS, job_submit"
+            yield Problem(f"authorize.roles.{name}", what, remedy)
+        if role.has_conditions and role.deny:
+            what = "denies only while it is held: its conditions take the denials away as well"
+            yield Problem(f"authorize.roles.{name}.deny", what, "deny in a role without conditions")
 
 
 def _doubt_credential(gateway: Gateway) -> Iterator[Problem]:

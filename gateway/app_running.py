@@ -16,6 +16,7 @@ from gateway.app_state import (
     disk_part,
     key_part,
     key_readings,
+    keys_part,
     table_part,
     upstream_part,
 )
@@ -24,14 +25,15 @@ from gateway.config.problem import Problem
 from gateway.denial import Denied
 from gateway.model import AuditRecord
 from gateway.pipeline import note_denial
-from gateway.web.disconnect import AsgiReceive, AsgiSend, Scope
+from gateway.web.client import AsgiReceive, AsgiSend, Scope
+from gateway.web.configured_protocol import ProtocolLimits, Refusal, hardened_protocol
 from gateway.web.head_form import HeadLimits
-from gateway.web.http_protocol import ProtocolLimits, Refusal, hardened_protocol
 from gateway.web.metrics import Metrics, Readings
 from gateway.web.operations import Part, build_operations
 from gateway.web.portal import is_portal_path
 from gateway.web.problems import render
 from gateway.web.proxy import Proxy
+from gateway.web.visit import Serving
 
 __all__ = ["Application", "BuildError", "Generation", "fixed_settings"]
 
@@ -82,7 +84,7 @@ class Application:
         self._generation: Generation | None = None
         self._retiring: asyncio.Task[None] | None = None
         self._notes: set[asyncio.Task[None]] = set()
-        self._proxy = Proxy(lambda: self.current.serving)
+        self._proxy = Proxy(self._enter)
 
     @property
     def current(self) -> Generation:
@@ -93,17 +95,18 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
         """ASGI 3, `http` scopes only."""
+        if not is_portal_path(scope["raw_path"]):
+            await self._proxy(scope, receive, send)
+            return
         generation = self.current
-        generation.running += 1
+        generation.enter()
         try:
-            if is_portal_path(scope["raw_path"]):
-                await generation.portal(scope, receive, send)
-            else:
-                await self._proxy(scope, receive, send)
+            await generation.portal(scope, receive, send)
         finally:
-            generation.running -= 1
-            if not generation.running and generation is not self._generation:
-                generation.is_idle.set()
+            generation.leave()
+
+    def _enter(self) -> Serving:
+        return self.current.enter()
 
     def protocol(self) -> type[HttpToolsProtocol]:
         """What reads client connections, by the settings in force."""
@@ -120,7 +123,12 @@ class Application:
             connections=config.server.connections,
         )
         return hardened_protocol(
-            limits, self._note_refusal, render, on_overflow=self.metrics.count_overflow
+            limits,
+            self._note_refusal,
+            render,
+            on_overflow=self.metrics.count_overflow,
+            serve=self._proxy.visit,
+            is_served=lambda raw_path: not is_portal_path(raw_path),
         )
 
     def _note_refusal(self, refusal: Refusal) -> None:
@@ -159,8 +167,7 @@ class Application:
         if previous.upstream is not generation.upstream:
             # its unused connections would count against slurmrestd's limit for nothing
             previous.upstream.pool.lapse()
-        if not previous.running:
-            previous.is_idle.set()
+        previous.retire()
         retire = _retire(previous, generation, self._retiring)
         self._retiring = asyncio.get_running_loop().create_task(retire)
 
@@ -191,6 +198,7 @@ class Application:
             upstream_part(now.upstream),
             directory_part(now.mapped),
             table_part(now.mapped, now.identification),
+            keys_part(now.idempotent),
         ]
 
     def _readings(self) -> Readings:
@@ -206,6 +214,8 @@ class Application:
             keys=key_readings(keys),
             audit_lines=now.trail.written,
             audit_failures=now.trail.failures,
+            failed_authentications=now.attempts.failed,
+            refused_attempts=now.attempts.refused,
         )
 
 

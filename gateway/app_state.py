@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gateway.app_idempotency import Idempotent
 from gateway.app_identity import Identification, Mapped
 from gateway.app_upstream import Issuing, Upstream
 from gateway.edges.jwks import KeyState
@@ -73,6 +74,12 @@ def table_part(mapped: Mapped, identification: Identification) -> Part:
     """Told only: a table that has turned bad leaves the last good one in use."""
     problems = [problem for problem in _table_problems(mapped, identification) if problem]
     return Part("tables", not problems, problems, informational=True)
+
+
+def keys_part(idempotent: Idempotent) -> Part:
+    """Told only: submissions without a key do not need the store."""
+    problem = idempotent.store.problem if idempotent.store is not None else ""
+    return Part("idempotency", not problem, problem, informational=True)
 
 
 def _table_problems(mapped: Mapped, identification: Identification) -> Iterator[str]:

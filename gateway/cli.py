@@ -126,6 +126,7 @@ Examples:
   slurm-gateway explain GET /slurm/v0.0.42/jobs --user alice
   slurm-gateway explain DELETE /slurm/v0.0.42/job/4711 --token-file token.txt
   slurm-gateway explain GET '/slurm/v0.0.42/jobs?update_time=0' --user alice --role operator
+  slurm-gateway explain POST /slurm/v0.0.42/job/submit --user alice --body-file job.json
 """
 )
 @click.argument("method")
@@ -137,6 +138,18 @@ Examples:
     "--token-file",
     type=click.Path(path_type=Path, allow_dash=True),
     help="A file with an access token (- for standard input). Never put a token on a command line.",
+)
+@click.option(
+    "--address",
+    metavar="IP",
+    default="127.0.0.1",
+    show_default=True,
+    help="The client's address, for roles that are held from some networks only.",
+)
+@click.option(
+    "--body-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file with the JSON body, for the rules on bodies.",
 )
 @_json_option
 def explain(method: str, path: str, token_file: Path | None, **options: Any) -> None:

@@ -91,6 +91,12 @@ class Reason(Enum):
     OPERATION_UNLISTED = ("operation-unlisted", 403, "This operation is not allowed for you.")
     QUERY_UNLISTED = ("query-unlisted", 400, "A query parameter is not known for this operation.")
     PARAMETER_INVALID = ("parameter-invalid", 400, "A parameter has a value of the wrong kind.")
+    # the rules on bodies
+    BODY_MALFORMED = ("body-malformed", 400, "The body is not one JSON object with one reading.")
+    FIELD_FORBIDDEN = ("field-forbidden", 403, "A field of the body is not allowed for you.")
+    # ownership of jobs
+    JOB_NOT_OWN = ("job-not-own", 403, "You may reach your own jobs only.")
+    LIST_TOO_LARGE = ("list-too-large", 502, "Your own jobs are too many for one filtered answer.")
     # limit
     RATE_EXCEEDED = ("rate-exceeded", 429, "Too many requests of this kind.")
     CONCURRENCY_EXCEEDED = ("concurrency-exceeded", 429, "Too many requests at the same time.")
@@ -105,6 +111,47 @@ class Reason(Enum):
         "credential-user-mismatch",
         403,
         "The configured Slurm credential belongs to another user.",
+    )
+    # idempotency
+    IDEMPOTENCY_KEY_INVALID = (
+        "idempotency-key-invalid",
+        400,
+        "The Idempotency-Key is not one string of 1 to 255 printable ASCII characters.",
+    )
+    IDEMPOTENCY_KEY_UNSUPPORTED = (
+        "idempotency-key-unsupported",
+        400,
+        "An Idempotency-Key is kept for job submissions only.",
+    )
+    IDEMPOTENCY_KEY_REUSED = (
+        "idempotency-key-reused",
+        422,
+        "This Idempotency-Key was used with another request.",
+    )
+    IDEMPOTENCY_BODY_UNFIT = (
+        "idempotency-body-unfit",
+        422,
+        "The job cannot take the marker that an Idempotency-Key needs.",
+    )
+    IDEMPOTENCY_IN_PROGRESS = (
+        "idempotency-in-progress",
+        409,
+        "The first request with this Idempotency-Key is still running.",
+    )
+    IDEMPOTENCY_KEYS_EXCEEDED = (
+        "idempotency-keys-exceeded",
+        429,
+        "Too many Idempotency-Keys are remembered.",
+    )
+    IDEMPOTENCY_UNAVAILABLE = (
+        "idempotency-unavailable",
+        503,
+        "Idempotency-Keys cannot be remembered at the moment; nothing was sent to Slurm.",
+    )
+    OUTCOME_UNKNOWN = (
+        "outcome-unknown",
+        409,
+        "Whether the first request with this Idempotency-Key ran is not known.",
     )
     # forward
     UPSTREAM_UNREACHABLE = ("upstream-unreachable", 502, "slurmrestd cannot be reached.")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Literal, NamedTuple, Protocol
 
 Clock = Callable[[], float]
@@ -12,10 +13,17 @@ Clock = Callable[[], float]
 class Secret:
     """A text that no repr, log or error shows; `reveal` is the one way to read it."""
 
-    __slots__ = ("reveal",)
+    __slots__ = ("_digest", "reveal")
 
     def __init__(self, reveal: str) -> None:
         self.reveal = reveal
+        self._digest: bytes | None = None
+
+    def digest(self) -> bytes:
+        """Its SHA-256, made once: a client that polls presents the same text again and again."""
+        if self._digest is None:
+            self._digest = sha256(self.reveal.encode("utf-8", "surrogatepass")).digest()
+        return self._digest
 
     def __repr__(self) -> str:
         return "Secret(…)"
@@ -48,6 +56,7 @@ class InboundRequest(NamedTuple):
     expects_continue: bool
     client_address: str
     forwarded_for: str
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -144,11 +153,17 @@ class AuthorizedCall(NamedTuple):
     risk: Risk
     rule: str
     job_ids: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    """The caller's roles that allow it, in their order."""
+    has_body_rules: bool = False
+    """The body has to be looked at before it is forwarded."""
+    own_jobs_only: bool = False
+    """The call reaches jobs, and may reach the caller's own alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class UpstreamCredential:
-    """The user name and token for slurmrestd. Made only by credential.
+    """The user name and token for slurmrestd. Made only by credential, and told apart by identity.
 
     One token may serve several users (impersonation), so connections are told apart by both.
     `is_callers`: the caller's own token, so that its refusal says nothing about the gateway.
@@ -200,9 +215,12 @@ class Grant(NamedTuple):
     slot: Lease
 
 
-@dataclass(slots=True)
+@dataclass(init=False)
 class AuditRecord:
-    """What becomes of one request: the only value that changes, filled as the request moves."""
+    """What becomes of one request: the only value that changes, filled as the request moves.
+
+    Nothing but the first fields is written beforehand: what is not known stands in the class.
+    """
 
     request_id: str
     time: float
@@ -228,3 +246,11 @@ class AuditRecord:
     upstream_seconds: float = 0.0
     total_seconds: float = 0.0
     complete: bool = False
+
+    def __init__(
+        self, request_id: str, time: float, method: str = "", raw_target: str = ""
+    ) -> None:
+        self.request_id = request_id
+        self.time = time
+        self.method = method
+        self.raw_target = raw_target

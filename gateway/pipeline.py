@@ -45,6 +45,30 @@ class CheckBody(Protocol):
     def __call__(self, request: InboundRequest, call: AuthorizedCall) -> None: ...
 
 
+class BodyRules(Protocol):
+    """May the caller's roles ask for what stands in this body? The body to be forwarded."""
+
+    async def __call__(self, admission: Admission, body: Body) -> Body: ...
+
+
+class CheckKey(Protocol):
+    """Does an Idempotency-Key mean anything for this operation?"""
+
+    def __call__(self, request: InboundRequest, call: AuthorizedCall) -> None: ...
+
+
+def ignore_key(request: InboundRequest, call: AuthorizedCall) -> None:
+    """Where nothing is known of keys."""
+
+
+class OwnJobs(Protocol):
+    """Does the call reach the caller's own jobs alone? The body to be forwarded."""
+
+    async def __call__(
+        self, admission: Admission, body: Body | None, credential: UpstreamCredential
+    ) -> Body | None: ...
+
+
 class Limit(Protocol):
     """Is there room for one more request of this identity and class? The lease ends with it."""
 
@@ -82,9 +106,12 @@ class Pipeline:
     authorize: Authorize
     check_body: CheckBody
     limit: Limit
+    body_rules: BodyRules
     slots: Slots
     credential: IssueCredential
+    own_jobs: OwnJobs
     audit: AuditLog
+    check_key: CheckKey = ignore_key
 
     async def admit(self, request: InboundRequest, record: AuditRecord) -> Admission:
         """Decide on the head alone. The caller releases the lease of the Admission."""
@@ -93,6 +120,8 @@ class Pipeline:
         record.user = user = await self.map_user(identity)
         record.call = call = self.authorize(request, identity, user)
         self.check_body(request, call)
+        if request.idempotency_key:
+            self.check_key(request, call)
         lease = await self.limit(identity, call)
         return Admission(request, identity, user, call, lease)
 
@@ -101,11 +130,15 @@ class Pipeline:
 
         The caller releases the slot of the Grant.
         """
+        if body is not None and admission.call.has_body_rules:
+            body = await self._ruled(admission, body, record)
         slot = await self.slots.acquire(admission.identity)
         try:
             credential = await self.credential(
                 admission.identity, admission.user, admission.request.bearer
             )
+            if admission.call.own_jobs_only:
+                body = await self.own_jobs(admission, body, credential)
             record.granted, record.rule = True, admission.call.rule
             await self.audit.open(record)
         except BaseException:
@@ -113,6 +146,13 @@ class Pipeline:
             slot.release()
             raise
         return Grant(admission, body, credential, slot)
+
+    async def _ruled(self, admission: Admission, body: Body, record: AuditRecord) -> Body:
+        """The body as the caller's roles admit it; the record has the hash of the one that came."""
+        settled = await self.body_rules(admission, body)
+        if settled is not body:
+            record.note = "forced fields were written into the body"
+        return settled
 
 
 def note_denial(record: AuditRecord, denied: Denied) -> None:

@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.web.disconnect import Message, Scope
+from gateway.web.client import Client, Message, Scope
+from gateway.web.head_memo import HeadMemo
 
 TOKEN = "canary.caller.token"
 
 
 class AsgiClient:
-    """One exchange. `offers` names the extensions of the gateway's own protocol that it has."""
+    """One exchange, by ASGI alone or as the gateway's own protocol offers itself: with "client", and
+    with "respond" where it takes whole answers in one write."""
+
+    memo: HeadMemo | None = None
 
     def __init__(
         self,
@@ -19,7 +23,7 @@ class AsgiClient:
         *,
         headers: Sequence[tuple[str, str]] = (),
         body: Sequence[bytes] = (),
-        offers: Sequence[str] = ("disconnect",),
+        offers: Sequence[str] = ("client",),
     ) -> None:
         self.messages: list[Message] = []
         self.received = 0
@@ -30,10 +34,14 @@ class AsgiClient:
         """The transport still holds bytes, so that an answer has to wait."""
         self.hold: asyncio.Event | None = None
         """Sending waits for this, as it does for a client that does not read."""
+        self._task: asyncio.Task[Any] | None = None
         self._body = list(body)
         self._gone = asyncio.Event()
         self.callbacks: list[Callable[[], None]] = []
+        self.method, self.raw_target = method, target.encode()
+        self._responds = "respond" in offers
         self.scope = self._make_scope(method, target, headers, offers)
+        self.headers = self.scope["headers"]
 
     def _make_scope(
         self,
@@ -47,12 +55,9 @@ class AsgiClient:
             fields.append(("content-length", str(sum(map(len, self._body)))))
         path, _, query = target.partition("?")
         extensions: dict[str, Any] = {}
-        if "disconnect" in offers:
-            extensions["gateway.disconnect"] = self._watch
-        if "respond" in offers:
-            extensions["gateway.respond"] = self._respond
-        if "abort" in offers:
-            extensions["gateway.abort"] = self._abort
+        if "client" in offers:
+            own: Client = self
+            extensions["gateway.client"] = own
         return {
             "type": "http",
             "method": method,
@@ -63,12 +68,22 @@ class AsgiClient:
             "extensions": extensions,
         }
 
-    def _watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        self.callbacks.append(callback)
-        return lambda: self.callbacks.remove(callback) if callback in self.callbacks else None
+    @property
+    def peer(self) -> str | None:
+        return self.scope["client"][0] if self.scope["client"] else None
 
-    def _respond(self, status: int, lines: bytes, body: bytes) -> bool:
-        if self.is_busy:
+    def task(self) -> asyncio.Task[Any] | None:
+        return self._task
+
+    def watch(self, gone: Callable[[], None], /) -> None:
+        self.callbacks = [gone]
+        self._task = asyncio.current_task()
+
+    def unwatch(self) -> None:
+        self.callbacks = []
+
+    def respond(self, status: int, lines: bytes, body: bytes, /) -> bool:
+        if self.is_busy or not self._responds:
             return False
         pairs = [line.split(b": ", 1) for line in lines.split(b"\r\n")[:-1]]
         headers = [(name, value) for name, value in pairs]
@@ -79,7 +94,7 @@ class AsgiClient:
         self.responded += 1
         return True
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
         self.aborted += 1
 
     def hang_up(self) -> None:
@@ -110,7 +125,7 @@ class AsgiClient:
         return int(self.messages[0]["status"]) if self.messages else 0
 
     @property
-    def headers(self) -> dict[str, str]:
+    def answer_headers(self) -> dict[str, str]:
         pairs = self.messages[0]["headers"]
         assert len({name for name, _ in pairs}) == len(pairs), "a repeated header field"
         return {name.decode(): value.decode() for name, value in pairs}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.spool import Spool
 from gateway.model import AuditRecord, AuthorizedCall, Identity, InboundRequest, Lease
 from gateway.pipeline import Pipeline, Slots
@@ -47,8 +48,10 @@ class World:
             authorize=self._authorize,
             check_body=check_body,
             limit=self._stage("limit", self.lease),
+            body_rules=self._stage("body_rules", None),
             slots=self,
             credential=self._stage("credential", make_credential()),
+            own_jobs=self._stage("own_jobs", None),
             audit=self.Audit(self),
         )
         receive = Receive()
@@ -61,6 +64,7 @@ class World:
             check_body.limit_for,
             deadlines,
             1000,
+            only_own_jobs,
         )
 
     def _stage(self, name: str, answer: Any) -> Any:

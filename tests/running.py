@@ -34,7 +34,7 @@ async def running(config: Gateway) -> AsyncIterator[Application]:
 
 
 def client_of(application: Application) -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(app=application)
+    transport = httpx2.ASGITransport(app=application, client=("192.0.2.7", 40000))
     return httpx2.AsyncClient(transport=transport, base_url="http://gateway")
 
 

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from gateway.model import Identity
-from gateway.stages.authenticate import Authenticate, KeySource, TrustedIssuer
+from gateway.stages.authenticate import Attempt, Authenticate, KeySource, TrustedIssuer
 from gateway.token.identity import TokenRules
 from gateway.token.keys import KeySet, KeyUnusable, VerificationKey, read_key_set
 from gateway.token.profiles import Cognito, Oidc, Profile, Rfc9068
@@ -163,15 +163,22 @@ class FakeFailures:
     def __init__(self) -> None:
         self.checked: list[str] = []
         self.counted: list[str] = []
+        self.attempts: list[Attempt] = []
+        self.expired: list[str] = []
+        self.trusted: list[bytes] = []
         self.refusal: Exception | None = None
 
-    async def check(self, address: str) -> None:
-        self.checked.append(address)
-        if self.refusal is not None:
+    async def check(self, attempt: Attempt) -> None:
+        self.checked.append(attempt.address)
+        self.attempts.append(attempt)
+        if self.refusal is not None and attempt.digest not in self.trusted:
             raise self.refusal
 
-    async def count(self, address: str) -> None:
-        self.counted.append(address)
+    async def count(self, attempt: Attempt, *, is_expired: bool) -> None:
+        (self.expired if is_expired else self.counted).append(attempt.address)
+
+    def trust(self, digest: bytes) -> None:
+        self.trusted.append(digest)
 
 
 def profile_of(issuer: str) -> Profile:

@@ -20,6 +20,7 @@ from gateway.commands.check_remote import (
     check_slurmrestd,
     check_user,
 )
+from gateway.commands.check_roles import check_roles
 from gateway.commands.logs import configure_logging
 from gateway.commands.reporting import Findings, report_mistakes
 from gateway.config.gateway import Gateway
@@ -58,6 +59,8 @@ async def _check(
         findings.heading("Users")
         check_lists(gateway, shelf, findings)
         account = await check_user(gateway.map_user, user, findings)
+        findings.heading("Roles")
+        check_roles(gateway.authorize, findings)
         findings.heading("Slurm")
         issuing = await check_credential(gateway, environ, findings)
         await check_slurmrestd(gateway, issuing, account, findings)

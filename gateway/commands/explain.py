@@ -1,6 +1,7 @@
 """(method, path, a token or a user) -> each stage's answer, without forwarding anything."""
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -12,9 +13,17 @@ from typing import NamedTuple
 
 import click
 
-from gateway.app import make_authorize, make_check_body, make_receive, read_rates
+from gateway.app import (
+    make_body_rules,
+    make_check_body,
+    make_conditions,
+    make_policy,
+    make_receive,
+    read_rates,
+)
 from gateway.app_identity import make_authenticate, make_map_user, make_user_check
 from gateway.app_shelf import Shelf
+from gateway.commands.described_roles import describe_fields
 from gateway.commands.explanation import Explanation, print_for_people, print_json
 from gateway.commands.logs import configure_logging
 from gateway.commands.reporting import report_mistakes
@@ -27,6 +36,10 @@ from gateway.edges.edited_file import FileUnusable
 from gateway.edges.few_threads import FewThreads
 from gateway.model import AuthorizedCall, ClusterUser, Identity, InboundRequest
 from gateway.slurm_api import Catalogue, read_catalogue
+from gateway.slurm_api.fields import RULED
+from gateway.slurm_api.own_jobs import HOLDS
+from gateway.stages.authenticate import Attempt
+from gateway.stages.authorize import Authorize
 from gateway.stages.limit import charged_class
 from gateway.web.portal import METADATA_PATH, is_portal_path
 
@@ -42,6 +55,8 @@ def run(
     environ: Mapping[str, str],
     user: str | None,
     roles: Sequence[str],
+    body_file: Path | None,
+    address: str,
     as_json: bool,
 ) -> int:
     """0 where the request would be granted, 1 where it would be refused."""
@@ -57,7 +72,8 @@ def run(
             raise click.BadParameter(f"{role} is no role; {hint}", param_hint="--role")
     token = _read_token(token_file) if token_file is not None else None
     try:
-        asked = Asked(method.upper(), path, token, user, tuple(roles))
+        body = body_file.read_bytes() if body_file is not None else None
+        asked = Asked(method.upper(), path, token, user, tuple(roles), body, address)
         explanation = asyncio.run(_explain(gateway, asked))
     except (FileUnusable, OSError) as error:
         raise click.ClickException(str(error)) from error
@@ -88,6 +104,8 @@ class Asked(NamedTuple):
     token: str | None
     user: str | None
     roles: tuple[str, ...]
+    body: bytes | None = None
+    address: str = "127.0.0.1"
 
 
 async def _explain(gateway: Gateway, asked: Asked) -> Explanation:
@@ -104,11 +122,14 @@ async def _explain(gateway: Gateway, asked: Asked) -> Explanation:
 class _NobodyCounts:
     """The failure budget of a command: whoever may read the configuration may try."""
 
-    async def check(self, address: str) -> None:
+    async def check(self, attempt: Attempt) -> None:
         """Nothing is used up."""
 
-    async def count(self, address: str) -> None:
+    async def count(self, attempt: Attempt, *, is_expired: bool) -> None:
         """Nothing is counted."""
+
+    def trust(self, digest: bytes) -> None:
+        """Nothing is remembered."""
 
 
 class _Explaining:
@@ -120,14 +141,17 @@ class _Explaining:
         self._gateway = gateway
         self._threads = FewThreads(2)
         self._catalogue: Catalogue = read_catalogue()
-        self._authorize = make_authorize(gateway.authorize, self._catalogue)
+        policy = make_policy(gateway.authorize, self._catalogue)
+        conditions = make_conditions(gateway.authorize)
+        self._authorize = Authorize(self._catalogue, policy, conditions)
+        self._body_rules = make_body_rules(policy)
 
     async def ask(self, asked: Asked) -> None:
         """Raises Denied where a stage refuses."""
         if is_portal_path(asked.path.encode("utf-8", "replace")):
             self.told.tell("receive", "the gateway answers this itself, without a token")
             return
-        request = self._receive(asked.method, asked.path, asked.token)
+        request = self._receive(asked)
         if asked.user is None:
             identity = await self._authenticate(request)
             mapped = await self._map(identity)
@@ -137,14 +161,17 @@ class _Explaining:
             mapped = await self._check_user(asked.user, asked.roles)
         call = self._decide(request, identity, mapped)
         self._describe_limit(call)
+        self._judge_body(call, asked.body)
         self._describe_credential(mapped)
 
-    def _receive(self, method: str, path: str, token: str | None) -> InboundRequest:
+    def _receive(self, asked: Asked) -> InboundRequest:
+        method, path, token = asked.method, asked.path, asked.token
         raw = path.encode("utf-8", "replace")
-        headers = [(b"host", b"localhost"), *_body_headers(method, path, self._catalogue)]
+        length = 2 if asked.body is None else len(asked.body)
+        headers = [(b"host", b"localhost"), *_body_headers(method, path, length, self._catalogue)]
         if token is not None:
             headers.append((b"authorization", b"Bearer " + token.encode("ascii", "replace")))
-        request = make_receive(self._gateway)(method, raw, headers, "127.0.0.1", "explain")
+        request = make_receive(self._gateway)(method, raw, headers, asked.address, "explain")
         query = "&".join(f"{name}={value}" for name, value in request.target.query)
         shown = request.target.path + (f"?{query}" if query else "")
         self.told.add("receive", f"{method} {shown}", method=method, target=shown)
@@ -206,7 +233,10 @@ class _Explaining:
     def _decide(
         self, request: InboundRequest, identity: Identity, user: ClusterUser
     ) -> AuthorizedCall:
-        explained = self._authorize.explain(request.method, request.target, user.roles)
+        held, missed = self._authorize.held(request, identity, user)
+        if missed:
+            self.told.tell("authorize", f"not held now: {', '.join(missed)}", not_held=missed)
+        explained = self._authorize.explain(request.method, request.target, held)
         for answer in explained.answers:
             if answer.verdict != "nothing":
                 self.told.tell(
@@ -222,6 +252,9 @@ class _Explaining:
             rule=call.rule,
             target=call.target.decode(),
         )
+        if call.own_jobs_only:
+            hold = HOLDS[call.operation.name].value
+            self.told.tell("own jobs", f"{user.name} reaches own jobs only: {hold}")
         make_check_body(self._gateway)(request, call)
         return call
 
@@ -236,6 +269,22 @@ class _Explaining:
             amount=rate.amount,
             window_seconds=rate.window_seconds,
         )
+
+    def _judge_body(self, call: AuthorizedCall, body: bytes | None) -> None:
+        if call.operation.name not in RULED:
+            return
+        for role in call.roles:
+            for line in describe_fields(self._gateway.authorize.roles[role]):
+                self.told.tell("body rules", f"role {role}: {line}")
+        if body is None:
+            self.told.tell("body rules", "no body was given (--body-file)")
+            return
+        changed = self._body_rules.judge(call, body) if call.has_body_rules else None
+        if changed is None:
+            self.told.add("body rules", "the body would be forwarded as it is")
+        else:
+            text = "the body would be forwarded with its forced fields"
+            self.told.add("body rules", text, body=json.loads(changed))
 
     def _describe_credential(self, user: ClusterUser) -> None:
         text = describe_credential(self._gateway, user.name)
@@ -256,13 +305,15 @@ def describe_credential(gateway: Gateway, name: str) -> str:
 
 
 def _nobody() -> Identity:
-    """Stands where --user leaves out who asks."""
-    return Identity("", "", "", "user", (), 0.0, 0.0, "")
+    """Stands where --user leaves out who asks. Its token lives for a second, which no role minds."""
+    return Identity("", "", "", "user", (), 0.0, 1.0, "")
 
 
-def _body_headers(method: str, path: str, catalogue: Catalogue) -> list[tuple[bytes, bytes]]:
-    """A POST is explained with the body that its operation takes."""
+def _body_headers(
+    method: str, path: str, length: int, catalogue: Catalogue
+) -> list[tuple[bytes, bytes]]:
+    """A POST or DELETE is explained with the body that its operation takes."""
     match = catalogue.match(method, path.partition("?")[0])
-    if method != "POST" or match is None or not match.found.entry.operation.takes_body:
+    if method == "GET" or match is None or not match.found.entry.operation.takes_body:
         return []
-    return [(b"content-type", b"application/json"), (b"content-length", b"2")]
+    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]

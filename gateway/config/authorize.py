@@ -1,10 +1,35 @@
 """[authorize]: which operations a role may call."""
 
-from pydantic import Field, model_validator
+from typing import Annotated
+from zoneinfo import ZoneInfo
 
-from gateway.config.section import Section
+from pydantic import AfterValidator, Field, model_validator
+
+from gateway.config.section import Network, Seconds, Section
+from gateway.users.conditions import read_hours
 
 DEFAULT_ALLOW = ("READ", "READ-HEAVY", "SUBMIT", "JOB-WRITE")
+
+
+def check_times(value: str) -> str:
+    """Days, hours, or both."""
+    read_hours(value)
+    return value
+
+
+def check_time_zone(value: str) -> str:
+    """A name of the IANA time zone database, as this machine has it."""
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            "is no time zone of this machine (see timedatectl list-timezones)"
+        ) from error
+    return value
+
+
+Times = Annotated[str, AfterValidator(check_times)]
+TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 
 
 class Role(Section):
@@ -18,6 +43,47 @@ class Role(Section):
         default="v0.0.35-v0.0.45", pattern=r"^v0\.0\.[0-9]{1,3}(-v0\.0\.[0-9]{1,3})?$"
     )
     """The API versions that this role may call."""
+    forbid_fields: tuple[str, ...] = ()
+    """Fields of jobs ("reboot") and of bulk signals ("bulk.reservation") that a body may not have."""
+    permit_fields: tuple[str, ...] = ()
+    """Of user_id, group_id, job_id, admin_comment and site_factor, which are refused otherwise, those it may have."""
+    require_fields: tuple[str, ...] = ()
+    """Fields that a new job must have."""
+    force_fields: dict[str, bool | int | str | tuple[str, ...]] = Field(default_factory=dict)
+    """Fields of new jobs that have this value, whatever the body says; updates cannot change them."""
+    maximum: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """The largest value of a field: time_limit in minutes, nodes, array in tasks, or a plain number."""
+    only_values: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The values that a field may have; each item of a comma list is compared."""
+    forbid_environment: tuple[str, ...] = ()
+    """Variables that the job's environment may not set; "LD_*" means all that begin so."""
+    own_jobs_only: bool = False
+    """Show, change and cancel the mapped user's own jobs only, unless another role allows it for all."""
+    networks: tuple[Network, ...] = ()
+    """The role is held only where the client's address is in one of these."""
+    times: tuple[Times, ...] = ()
+    """The role is held only at these times: "Mon-Fri 08:00-18:00", "Sat,Sun", "22:00-06:00"."""
+    time_zone: TimeZone = "UTC"
+    """The time zone of `times`, such as "Europe/Berlin"."""
+    maximum_token_seconds: Seconds | None = None
+    """The role is held only with tokens that live no longer than this (exp minus iat)."""
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether it is held at some times only, from some places or with some tokens."""
+        return bool(self.networks or self.times or self.maximum_token_seconds)
+
+    @property
+    def limits_fields(self) -> bool:
+        """Whether it says more of fields than every role does."""
+        return bool(
+            self.forbid_fields
+            or self.require_fields
+            or self.force_fields
+            or self.maximum
+            or self.only_values
+            or self.forbid_environment
+        )
 
 
 class Authorize(Section):

@@ -53,7 +53,11 @@ class Limit(Section):
     concurrent_per_identity: Count = 16
     """Requests of one identity at the same time; one more is 429."""
     failed_authentications: Rate = "300/minute"
-    """Tokens that did not verify, per client address (/64 for IPv6)."""
+    """Tokens that did not verify, per client address (/64 for IPv6); the same again for genuine ones that ended."""
+    failed_authentications_per_subject: Rate = "20/minute"
+    """Tokens that did not verify, per client address and claimed subject."""
+    longest_refusal_seconds: Seconds = 900.0
+    """Whoever goes on failing is refused for twice as long each time, up to this."""
     queue: Count = 512
     """Requests that wait for a connection to slurmrestd; one more is refused as busy."""
     queue_seconds: Seconds = 30.0

@@ -1,6 +1,5 @@
 """(rate, key) -> within the rate or not: sliding window counters in this process's memory."""
 
-import ipaddress
 import time
 from inspect import unwrap
 from math import floor
@@ -8,8 +7,7 @@ from math import floor
 from limits import parse
 from limits.storage import MemoryStorage
 
-from gateway.denial import Reason
-from gateway.stages.limit import Rate, Refusal, too_fast
+from gateway.stages.limit import Rate, Refusal
 
 _SWEEP_SECONDS = 5.0
 
@@ -91,35 +89,3 @@ class MemoryBuckets:
         if current >= amount or not previous:
             return current_left - window  # the end of the current window
         return max(0.0, previous_left - (amount - current) * window / previous)
-
-
-class AddressBudget:
-    """Failed authentications by client address; the ceiling is high, addresses are shared."""
-
-    def __init__(self, rate: Rate, buckets: MemoryBuckets) -> None:
-        self._rate = rate
-        self._buckets = buckets
-
-    async def check(self, address: str) -> None:
-        """Raise Denied (429) where the address has used up its failures."""
-        if not address:
-            return
-        refusal = await self._buckets.test(self._rate, address_key(address))
-        if refusal is not None:
-            raise too_fast(self._rate, refusal, Reason.AUTHENTICATION_THROTTLED)
-
-    async def count(self, address: str) -> None:
-        """Count one failed authentication."""
-        if address:
-            await self._buckets.hit(self._rate, address_key(address))
-
-
-def address_key(address: str) -> str:
-    """An IPv4 address, or the /64 of an IPv6 one, which is what a single host is given."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:  # noqa: PLR2004 (the number of the protocol)
-        return address
-    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))

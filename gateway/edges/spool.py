@@ -84,6 +84,12 @@ class SpooledBody:
         self._close()
 
 
+def memory_body(whole: bytes) -> SpooledBody:
+    """A body that is there at once."""
+    content = BytesIO(whole)
+    return SpooledBody(content, len(whole), _sha256(whole), content.close)
+
+
 class Spooling:
     """One body on its way in. What is beyond memory is hashed and written by two threads, by batches.
 

@@ -57,24 +57,19 @@ class Source(Protocol):
 class Answer:
     """One answer. `whole` is its body where that came with the head; otherwise `read` gives pieces.
 
-    `seconds` is the time from the request's last byte to the answer's, 0.0 until then.
+    `seconds` is the time from the request's last byte to the answer's, 0.0 until then. `note` is for
+    the audit.
     """
 
-    __slots__ = (
-        "_buffered",
-        "_error",
-        "_low",
-        "_most",
-        "_paused",
-        "_pieces",
-        "_room",
-        "_source",
-        "_then",
-        "_waiter",
-        "head",
-        "seconds",
-        "whole",
-    )
+    seconds = 0.0
+    note = ""
+    _source: Source | None = None
+    _room: "Room | None" = None
+    _then: Callable[[], None] | None = None
+    _buffered = 0
+    _paused = False
+    _waiter: asyncio.Future[None] | None = None
+    _error: UpstreamFailed | None = None
 
     def __init__(
         self,
@@ -86,19 +81,13 @@ class Answer:
     ) -> None:
         self.head = head
         self.whole = whole
-        self.seconds = 0.0
-        self._source = source
-        self._room = room
-        self._then: Callable[[], None] | None = None
         if whole is not None:
             return
+        self._source = source
+        self._room = room
         self._most = most
         self._low = most // 2
         self._pieces: deque[bytes] = deque()
-        self._buffered = 0
-        self._paused = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: UpstreamFailed | None = None
 
     @property
     def is_over(self) -> bool:

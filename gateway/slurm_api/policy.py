@@ -6,12 +6,15 @@ every version, whatever the `versions` of its role; an allow reaches only as far
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
 from gateway.model import Operation, Risk
 from gateway.slurm_api.catalogue import Catalogue, Entry, VersionedOperation
+from gateway.slurm_api.field_rules import FieldRules, RoleFields, parse_field_rules
+from gateway.slurm_api.fields import read_fields
+from gateway.slurm_api.problem import PolicyProblem
 from gateway.slurm_api.versions import VersionRange, version_text
 
 DEFAULT_ALLOW = (Risk.READ, Risk.READ_HEAVY, Risk.SUBMIT, Risk.JOB_WRITE)
@@ -26,7 +29,7 @@ _CLASSES = tuple(risk.value for risk in Risk)
 _PLACEHOLDER = re.compile(r"\{[^}/]*\}")
 
 
-class RoleRules(Protocol):
+class RoleRules(RoleFields, Protocol):
     """A role as the configuration has it: class names and operations such as "GET /slurm/*/jobs"."""
 
     @property
@@ -38,13 +41,8 @@ class RoleRules(Protocol):
     @property
     def versions(self) -> str: ...
 
-
-class PolicyProblem(NamedTuple):
-    """One mistake: the setting, what is wrong with it and how to mend it."""
-
-    place: str
-    what: str
-    remedy: str
+    @property
+    def own_jobs_only(self) -> bool: ...
 
 
 class Answer(NamedTuple):
@@ -52,13 +50,6 @@ class Answer(NamedTuple):
 
     role: str
     verdict: str
-    rule: str
-
-
-class Decision(NamedTuple):
-    """The verdict over all roles and the rule that gave it."""
-
-    granted: bool
     rule: str
 
 
@@ -70,6 +61,9 @@ class RolePolicy:
     allow: Mapping[str, str]
     deny: Mapping[str, str]
     versions: VersionRange
+    fields: Mapping[str, FieldRules] = field(default_factory=dict)
+    """By group."""
+    own_jobs_only: bool = False
 
     def denies(self, call: VersionedOperation, risk: Risk) -> str:
         """The rule that denies, or "". A class is denied also where a parameter raised it."""
@@ -102,6 +96,14 @@ class RolePolicy:
         return Answer(self.name, "nothing", "")
 
 
+class Decision(NamedTuple):
+    """The verdict over all roles and the rule that gave it. `roles` are those that allow it."""
+
+    granted: bool
+    rule: str
+    roles: tuple[RolePolicy, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """All roles of one configuration."""
@@ -114,10 +116,10 @@ class Policy:
         for role in roles:
             if rule := role.denies(call, risk):
                 return Decision(granted=False, rule=rule)
-        for role in roles:
-            if rule := role.allows(call, risk):
-                return Decision(granted=True, rule=rule)
-        return Decision(granted=False, rule=NOT_ALLOWED)
+        allowing = [(role, rule) for role in roles if (rule := role.allows(call, risk))]
+        if not allowing:
+            return Decision(granted=False, rule=NOT_ALLOWED)
+        return Decision(True, allowing[0][1], tuple(role for role, _ in allowing))
 
     def answers(
         self, names: Iterable[str], call: VersionedOperation, risk: Risk
@@ -141,12 +143,16 @@ def parse_policy(
     for role, rules in roles.items():
         place = f"authorize.roles.{role}"
         versions = _versions(f"{place}.versions", rules.versions, catalogue, problems)
+        fields, mistakes = parse_field_rules(role, rules, read_fields())
         read[role] = RolePolicy(
             role,
             _grants(f"{place}.allow", rules.allow, names, problems),
             _grants(f"{place}.deny", rules.deny, names, problems),
             versions,
+            fields,
+            rules.own_jobs_only,
         )
+        problems += mistakes
     return Policy(read), problems
 
 

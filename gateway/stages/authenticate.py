@@ -7,7 +7,6 @@ remembers nothing. Every way a token can be bad gives one and the same answer; t
 for the audit.
 """
 
-import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -20,7 +19,7 @@ from gateway.token.challenge import bearer_challenge
 from gateway.token.form import UnverifiedToken, read_token
 from gateway.token.identity import TokenRules, read_identity
 from gateway.token.keys import VerificationKey
-from gateway.token.refused import TokenRefused
+from gateway.token.refused import TokenExpired, TokenRefused
 
 _TOKEN_HASH_BYTES = 16
 
@@ -48,15 +47,31 @@ class DenyList(Protocol):
         ...
 
 
-class FailureBudget(Protocol):
-    """How many failed authentications a client address may have."""
+class Attempt(NamedTuple):
+    """A token that is not known yet, as far as it can be told before anything of it is verified.
 
-    async def check(self, address: str) -> None:
-        """Raise Denied(AUTHENTICATION_THROTTLED) where they are used up."""
+    `unverified_subject` is empty where none can be read. `digest` is the token's SHA-256.
+    """
+
+    address: str
+    unverified_subject: str
+    digest: bytes
+    claims_to_be_expired: bool
+
+
+class FailureBudget(Protocol):
+    """How many authentications may fail, by address and claimed subject."""
+
+    async def check(self, attempt: Attempt) -> None:
+        """Raise Denied(AUTHENTICATION_THROTTLED) where they are used up; never for a trusted token."""
         ...
 
-    async def count(self, address: str) -> None:
-        """Count one."""
+    async def count(self, attempt: Attempt, *, is_expired: bool) -> None:
+        """Count one. `is_expired`: the issuer did sign the token, and it has ended."""
+        ...
+
+    def trust(self, digest: bytes) -> None:
+        """The token with this digest has verified."""
         ...
 
 
@@ -107,19 +122,34 @@ class Authenticate:
         """Raise Denied with 401, 429 (too many failures) or 503 (no keys) where there is no identity."""
         if request.bearer is None:
             raise Denied(Reason.TOKEN_MISSING, headers=self._missing)
-        token = request.bearer.reveal
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = request.bearer.digest()
         identity = self._recall(digest)
         if identity is not None:
             return identity
-        await self._failures.check(request.client_address)
+        return await self._meet(request.bearer.reveal, digest, request.client_address)
+
+    async def _meet(self, text: str, digest: bytes, address: str) -> Identity:
+        """A token that is not remembered."""
+        token = self._read(text)
+        attempt = _attempt(token, digest, address, self._now())
+        await self._failures.check(attempt)
         try:
-            verified = await self._verify(token)
+            if isinstance(token, TokenRefused):
+                raise token
+            verified = await self._verify(token, text)
         except TokenRefused as refused:
-            await self._failures.count(request.client_address)
+            await self._failures.count(attempt, is_expired=isinstance(refused, TokenExpired))
             raise Denied(Reason.TOKEN_INVALID, refused.cause, headers=self._invalid) from None
+        self._failures.trust(digest)
         self._remember(digest, verified)
         return verified.identity
+
+    def _read(self, text: str) -> UnverifiedToken | TokenRefused:
+        """Taken apart before the budget is asked, because that counts by what the token claims."""
+        try:
+            return read_token(text, self._maximum_token_bytes)
+        except TokenRefused as refused:
+            return refused
 
     def hash_token(self, bearer: str) -> str:
         """The token's keyed hash, by which the audit names it: HMAC-SHA256, 128 bits, hexadecimal."""
@@ -148,8 +178,7 @@ class Authenticate:
         if len(self._verified) > self._cached_tokens:
             self._verified.popitem(last=False)
 
-    async def _verify(self, text: str) -> _Verified:
-        token = read_token(text, self._maximum_token_bytes)
+    async def _verify(self, token: UnverifiedToken, text: str) -> _Verified:
         unverified_issuer = token.unverified_claims.get("iss")
         issuer = (
             self._issuers.get(unverified_issuer) if isinstance(unverified_issuer, str) else None
@@ -171,6 +200,21 @@ class Authenticate:
         # the leeway as well, so that a remembered token gets the verdict that a new one would get
         ends = identity.expires + issuer.rules.leeway_seconds
         return _Verified(ends, issuer.keys, key.fingerprint, identity)
+
+
+def _attempt(
+    token: UnverifiedToken | TokenRefused, digest: bytes, address: str, now: float
+) -> Attempt:
+    if isinstance(token, TokenRefused):
+        return Attempt(address, "", digest, claims_to_be_expired=False)
+    subject = token.unverified_claims.get("sub")
+    expires = token.unverified_claims.get("exp")
+    return Attempt(
+        address,
+        subject if isinstance(subject, str) else "",
+        digest,
+        claims_to_be_expired=isinstance(expires, int | float) and expires <= now,
+    )
 
 
 def _only_key(keys: Sequence[VerificationKey], token: UnverifiedToken) -> VerificationKey:

@@ -15,7 +15,10 @@ from gateway.model import (
     Target,
 )
 from gateway.slurm_api import Catalogue, Match, raised_risk, write_target
-from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy
+from gateway.slurm_api.fields import RULED
+from gateway.slurm_api.own_jobs import HOLDS
+from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy, RolePolicy
+from gateway.users.conditions import Conditions, Held
 
 _CACHED_CALLS = 4096
 _CACHED_CHARACTERS = 256
@@ -38,23 +41,48 @@ class Explanation(NamedTuple):
 class Authorize:
     """The fourth stage. Decisions are pure, so each is made once and kept while it is in use."""
 
-    def __init__(self, catalogue: Catalogue, policy: Policy) -> None:
+    def __init__(
+        self, catalogue: Catalogue, policy: Policy, conditions: Conditions | None = None
+    ) -> None:
         self._catalogue = catalogue
         self._policy = policy
+        self._conditions = conditions
         self._remembered = lru_cache(maxsize=_CACHED_CALLS)(self.decide)
 
     def __call__(
         self, request: InboundRequest, identity: Identity, user: ClusterUser
     ) -> AuthorizedCall:
-        """Decide for a request. Who the caller is matters through the user's roles only.
+        """Decide for a request. Who the caller is matters through the roles that are held.
 
         Raises Denied with OPERATION_UNLISTED, QUERY_UNLISTED or PARAMETER_INVALID.
         """
-        del identity
+        if self._conditions is not None:
+            return self._with_conditions(request, identity, user)
+        return self._decided(request, user.roles)
+
+    def _decided(self, request: InboundRequest, roles: tuple[str, ...]) -> AuthorizedCall:
         target = request.target
         if _is_short(target):
-            return self._remembered(request.method, target, user.roles)
-        return self.decide(request.method, target, user.roles)
+            return self._remembered(request.method, target, roles)
+        return self.decide(request.method, target, roles)
+
+    def _with_conditions(
+        self, request: InboundRequest, identity: Identity, user: ClusterUser
+    ) -> AuthorizedCall:
+        """With the roles that are held now; a refusal is noted with those that are not."""
+        held, missed = self.held(request, identity, user)
+        try:
+            return self._decided(request, held)
+        except Denied as denied:
+            if missed:
+                denied.note = f"{denied.note}; not held: {', '.join(missed)}"
+            raise
+
+    def held(self, request: InboundRequest, identity: Identity, user: ClusterUser) -> Held:
+        """The user's roles for this request, and why others are not among them."""
+        if self._conditions is None:
+            return Held(user.roles, ())
+        return self._conditions(request, identity, user.roles)
 
     def decide(self, method: str, target: Target, roles: tuple[str, ...]) -> AuthorizedCall:
         """The operation first, then its parameters: nobody learns about what they may not have."""
@@ -64,13 +92,23 @@ class Authorize:
             raise Denied(Reason.OPERATION_UNLISTED, note, rule=NOT_LISTED)
         call, value = match
         risk = raised_risk(call, target.query)
-        granted, rule = self._policy.decide(roles, call, risk)
+        granted, rule, allowing = self._policy.decide(roles, call, risk)
         operation = call.entry.operation
         if not granted:
             note = f"{operation.name} in {call.version_text or 'any version'} is {risk}"
             raise Denied(Reason.OPERATION_UNLISTED, f"{note}; roles: {', '.join(roles)}", rule=rule)
         written = write_target(call, value, target.query)
-        return AuthorizedCall(operation, call.version_text, written, risk, rule, _job_ids(match))
+        return AuthorizedCall(
+            operation,
+            call.version_text,
+            written,
+            risk,
+            rule,
+            _job_ids(match),
+            tuple(role.name for role in allowing),
+            _has_body_rules(operation, allowing[0]),
+            operation.name in HOLDS and all(role.own_jobs_only for role in allowing),
+        )
 
     def explain(self, method: str, target: Target, roles: Sequence[str]) -> Explanation:
         """What each role says to a call. The parameters are not checked here; `decide` does."""
@@ -79,11 +117,17 @@ class Authorize:
             return Explanation(None, "", None, (), granted=False, rule=NOT_LISTED)
         call = match.found
         risk = raised_risk(call, target.query)
-        granted, rule = self._policy.decide(roles, call, risk)
+        granted, rule, _ = self._policy.decide(roles, call, risk)
         answers = self._policy.answers(roles, call, risk)
         return Explanation(
             call.entry.operation, call.version_text, risk, answers, granted=granted, rule=rule
         )
+
+
+def _has_body_rules(operation: Operation, first: RolePolicy) -> bool:
+    """The first role that allows the call is asked first, and one without rules admits everything."""
+    ruled = RULED.get(operation.name)
+    return ruled is not None and not first.fields[ruled.group].is_empty
 
 
 def _is_short(target: Target) -> bool:

@@ -1,6 +1,7 @@
 """(AuthorizedCall, UpstreamCredential) -> the head sent to slurmrestd; its answer's head -> what a client may see."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.model import AuthorizedCall, Risk, UpstreamCredential
@@ -10,6 +11,7 @@ MAXIMUM_HEAD_BYTES = 65_536
 MAXIMUM_FIELDS = 64
 _MAXIMUM_LENGTH_DIGITS = 15
 _FIRST_FINAL_STATUS = 200
+_CREDENTIALS_REMEMBERED = 256
 _WITHOUT_BODY = frozenset(
     {204, 304}
 )  # RFC 9112 section 6.3: never a body, whatever the length says
@@ -85,6 +87,7 @@ class RequestHead:
     def __init__(self, host: str) -> None:
         _check(host)
         self._fixed = f"Host: {host}\r\nVia: 1.1 slurm-gateway\r\n"
+        self._identity = lru_cache(_CREDENTIALS_REMEMBERED)(_identity)
 
     def __call__(
         self,
@@ -99,13 +102,17 @@ class RequestHead:
         Name and token are always both sent: 20.11 and 22.05 refuse a token without a name.
         """
         method, target = call.operation.method, call.target.decode("latin-1")
-        user, token = credential.user, credential.token.reveal
-        _check(target, user, token, accept)
+        _check(target, accept)
         return (
-            f"{method} {target} HTTP/1.1\r\n{self._fixed}"
-            f"X-SLURM-USER-NAME: {user}\r\nX-SLURM-USER-TOKEN: {token}\r\nAccept: {accept}\r\n"
-            f"{_framing(method, media_type, length)}\r\n"
+            f"{method} {target} HTTP/1.1\r\n{self._fixed}{self._identity(credential)}"
+            f"Accept: {accept}\r\n{_framing(method, media_type, length)}\r\n"
         ).encode("ascii")
+
+
+def _identity(credential: UpstreamCredential) -> str:
+    user, token = credential.user, credential.token.reveal
+    _check(user, token)
+    return f"X-SLURM-USER-NAME: {user}\r\nX-SLURM-USER-TOKEN: {token}\r\n"
 
 
 def _check(*values: str) -> None:
@@ -150,8 +157,20 @@ def read_head(head: bytes) -> AnswerHead:
     length = stated if has_body and stated is not None else 0
     keep_alive = line.startswith(b"HTTP/1.1") and not _closes(fields)
     headers = _client_headers(fields, length, has_body)
-    written = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-    return AnswerHead(status, length, keep_alive, headers, written)
+    return AnswerHead(status, length, keep_alive, headers, _written(headers))
+
+
+def with_length(head: AnswerHead, length: int) -> AnswerHead:
+    """The same head for a body of another length."""
+    headers = tuple(
+        (name, b"%d" % length if name == b"content-length" else value)
+        for name, value in head.headers
+    )
+    return head._replace(length=length, headers=headers, lines=_written(headers))
+
+
+def _written(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
 
 
 def _split(lines: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:

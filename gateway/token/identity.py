@@ -13,7 +13,7 @@ from gateway.token.claims import (
     require_time,
 )
 from gateway.token.profiles import Profile
-from gateway.token.refused import TokenRefused
+from gateway.token.refused import TokenExpired, TokenRefused
 
 _OTHER_KINDS = frozenset({"refresh", "offline", "logout"})
 """Values of Keycloak's claim `typ` on tokens that are neither access nor ID tokens."""
@@ -72,7 +72,7 @@ def _read_times(claims: Claims, rules: TokenRules, now: float) -> tuple[float, f
     """(iat, exp), both required, and with nbf consistent with each other and the clock."""
     issued_at, expires = require_time(claims, "iat"), require_time(claims, "exp")
     if now >= expires + rules.leeway_seconds:
-        raise TokenRefused("expired")
+        raise TokenExpired("expired")
     latest = now + rules.leeway_seconds
     if issued_at > latest:
         raise TokenRefused("iat lies in the future")

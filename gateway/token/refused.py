@@ -1,4 +1,4 @@
-"""The one exception of this package: why a token is not taken."""
+"""The exceptions of this package: why a token is not taken."""
 
 
 class TokenRefused(Exception):
@@ -11,3 +11,7 @@ class TokenRefused(Exception):
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+class TokenExpired(TokenRefused):
+    """A token that was valid here until it ended: whoever presents it once knew better."""

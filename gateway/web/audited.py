@@ -9,7 +9,7 @@ from typing import Final
 from gateway.denial import Denied, Reason
 from gateway.model import AuditRecord, Clock
 from gateway.pipeline import AuditLog, note_denial
-from gateway.web.disconnect import AsgiReceive, AsgiSend, Message, Scope
+from gateway.web.client import AsgiReceive, AsgiSend, Message, Scope
 from gateway.web.problems import render
 
 _FIRST_ERROR_STATUS: Final = 400

@@ -1,16 +1,25 @@
-"""One request of a connection and its answer: uvicorn's cycle, with faults and failures said our way."""
+"""One request of a connection and its answer: uvicorn's cycle, with faults and failures said our way.
+
+It is the gateway's own Client (client.py): what is served by a visit passes no ASGI message unless its
+answer is streamed. It is an ASGI cycle too, for the applications behind the other paths.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Self
 
-from uvicorn._types import ASGI3Application, ASGIReceiveEvent
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from gateway.denial import Denied, Reason
 from gateway.edges.late_writes import LateWrites
+from gateway.web.client import Client
+from gateway.web.head_memo import HeadMemo
 
 Problem = tuple[int, list[tuple[bytes, bytes]], bytes]
 """(status, headers as ASGI has them, body)."""
+
+Serve = Callable[[Client], Awaitable[None]]
 
 
 class Outlet:
@@ -45,31 +54,73 @@ class Outlet:
         self._finish()
 
 
+class Connection(NamedTuple):
+    """What all exchanges of one connection share."""
+
+    app: ASGI3Application
+    write_late: Callable[[bytes], None]
+    report: Callable[[Denied, str, str], Problem]
+    """Called for an application that failed, with the refusal, the method and the path; returns the
+    problem document to send."""
+    abort: Callable[[], None]
+    task: Callable[[], asyncio.Task[Any] | None]
+    watch: Callable[[Callable[[], None]], None]
+    unwatch: Callable[[], None]
+
+
 class Exchange(RequestResponseCycle):
     """`fault` is what turned out to be wrong with the request's body.
 
-    `report` is called for an application that failed, with the refusal, the method and the path,
-    and returns the problem document to send.
+    `serve` takes it instead of the ASGI application, where it is set.
     """
 
     fault: Denied | None = None
-    report: Callable[[Denied, str, str], Problem]
-    write_late: Callable[[bytes], None]
+    serve: Serve | None = None
+    method: str
+    raw_target: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    peer: str | None
+    memo: HeadMemo
+
+    def join(self, connection: Connection) -> None:
+        """Take over what the connection has; once, before anything else."""
+        self.app, self.write_late, self.report = connection[:3]
+        self.abort, self.task, self.watch, self.unwatch = connection[3:]
+
+    def again(self) -> Self:
+        """A new exchange for the same head. Copied before it has begun, it has nothing of its own."""
+        twin = self.__class__.__new__(self.__class__)
+        twin.__dict__ = self.__dict__.copy()
+        return twin
+
+    def run(self) -> Awaitable[None]:
+        """Have the request answered."""
+        return self.run_asgi(self.app) if self.serve is None else self.serve(self)
+
+    async def fail(self, error: BaseException) -> None:
+        """Whoever served has failed; the connection ends with a problem document, if there is time for one."""
+        self.logger.error(
+            "a request failed: %s", type(error).__name__
+        )  # its text may hold anything
+        if self.response_started:
+            self.transport.close()
+        else:
+            await self.send_500_response()
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """As uvicorn has it; then let go of itself.
 
-        The scope offers `respond`, and so this exchange: a circle that only the garbage collector
-        would open, hundreds of times a second.
+        The scope offers this exchange: a circle that only the garbage collector would open.
         """
+        extensions: Any = {"gateway.target": self.raw_target, "gateway.client": self}
+        self.scope = self.scope.copy()
+        self.scope["extensions"] = extensions
         try:
             await super().run_asgi(app)
         finally:
-            extensions = self.scope.get("extensions")
-            if extensions is not None:
-                extensions.pop("gateway.respond", None)
+            extensions.pop("gateway.client")
 
-    async def receive(self) -> ASGIReceiveEvent:
+    async def receive(self) -> Any:
         """As ASGI has it; raises `fault` as soon as there is one."""
         if self.fault is None:
             message = await super().receive()
@@ -77,7 +128,11 @@ class Exchange(RequestResponseCycle):
             raise self.fault
         return message
 
-    def respond(self, status: int, lines: bytes, body: bytes) -> bool:
+    async def send(self, message: Any) -> None:
+        """As ASGI has it."""
+        await super().send(message)
+
+    def respond(self, status: int, lines: bytes, body: bytes, /) -> bool:
         """A whole answer in one write, which costs the half of three messages through `send`.
 
         `lines` are complete header lines, Content-Length among them. False, and nothing is done,
@@ -109,8 +164,8 @@ class Exchange(RequestResponseCycle):
             self.transport.close()
             return
         denied = Denied(Reason.INTERNAL_ERROR, "unhandled exception")
-        path = self.scope["raw_path"].decode("ascii")
-        status, headers, body = self.report(denied, self.scope["method"], path)
+        path = self.raw_target.partition(b"?")[0].decode("ascii")
+        status, headers, body = self.report(denied, self.method, path)
         fields = [*headers, (b"connection", b"close")]
         await self.send({"type": "http.response.start", "status": status, "headers": fields})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})

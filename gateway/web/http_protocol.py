@@ -12,15 +12,13 @@ uvicorn's httptools protocol, hardened where an ASGI application sees a fault to
 A fault inside a body belongs to a request that the application has already: there the application's
 `receive()` raises Denied, so that it is answered and audited where the request is.
 
-The scope's "extensions" hold what ASGI lacks: "gateway.target", the raw request target as it was sent;
-"gateway.disconnect", which takes a callback for the moment the client goes away and returns the way to
-take it back; "gateway.abort", which ends the connection, so that half an answer is not taken for a whole
-one; "gateway.respond", a whole answer in one write; "gateway.head", the memo of a head that repeats.
+Requests that `serve` is for go to it at once, each as a Client (client.py); the others go to the ASGI
+application, whose scope's "extensions" hold what ASGI lacks: "gateway.target", the raw request target as
+it was sent, and "gateway.client", that same Client.
 """
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
 
@@ -33,48 +31,22 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from gateway.denial import Denied, Reason
-from gateway.request.host import is_valid_host
 from gateway.web.body_framing import BodyFraming, body_framing
-from gateway.web.disconnect import Watchers
-from gateway.web.exchange import Exchange, Outlet, Problem
+from gateway.web.exchange import Connection, Exchange, Outlet, Problem
 from gateway.web.head_form import HEAD_END, check_complete, check_partial, method_and_target
 from gateway.web.head_memo import HeadMemo
+from gateway.web.idleness import Idleness
 from gateway.web.parser_error import denied_by_parser
-from gateway.web.protocol_terms import ProtocolLimits, Refusal, Render, Terms, new_request_id
+from gateway.web.protocol_terms import Refusal, Terms
 from gateway.web.turns import Turns
-
-__all__ = ["HardenedProtocol", "ProtocolLimits", "Refusal", "hardened_protocol"]
 
 _MAXIMUM_HELD_BYTES: Final = 65536
 """Pipelined bytes that are kept while an answer is under way, before reading stops."""
 _NOTED: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
 
-def hardened_protocol(
-    limits: ProtocolLimits,
-    on_refusal: Callable[[Refusal], None],
-    render_problem: Render,
-    *,
-    new_request_id: Callable[[], str] = new_request_id,
-    on_overflow: Callable[[], None] = lambda: None,
-) -> type[HttpToolsProtocol]:
-    """The protocol class for uvicorn's `http` setting; `ws` must be "none".
-
-    `on_refusal` hears of every refusal; `on_overflow` of every connection above the limit, which is
-    closed without an answer.
-    """
-    cached_host_check = lru_cache(maxsize=256)(is_valid_host)
-
-    class ConfiguredProtocol(HardenedProtocol):
-        terms = Terms(
-            limits, on_refusal, render_problem, new_request_id, on_overflow, cached_host_check
-        )
-
-    return ConfiguredProtocol
-
-
 class HardenedProtocol(HttpToolsProtocol):
-    """One client connection. Made by `hardened_protocol`."""
+    """One client connection. Made by a class that `hardened_protocol` (configured_protocol.py) has given its terms."""
 
     terms: ClassVar[Terms]
 
@@ -97,10 +69,17 @@ class HardenedProtocol(HttpToolsProtocol):
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
-        self._watchers = Watchers()
-        self._turns = Turns(self.loop, self.app, self.tasks)
+        self._gone: Callable[[], None] | None = None
+        self._turns = Turns(self.loop, self.tasks)
         self._event = asyncio.Event()
-        self._known_head, self._known = b"", HeadMemo()
+        self._known_head = b""
+        self._known: Exchange
+        self._idleness = Idleness(
+            self.loop,
+            self.timeout_keep_alive,
+            lambda: self._is_busy() or bool(self._pending),
+            self._close,
+        )
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take the connection, or close it at once when there are too many."""
@@ -113,7 +92,16 @@ class HardenedProtocol(HttpToolsProtocol):
             return
         super().connection_made(transport)
         outlet = Outlet(transport, self._finish, self.terms.late_writes)
-        self._outlet, self._write_late = cast("asyncio.Transport", outlet), outlet.write_late
+        self._outlet = cast("asyncio.Transport", outlet)
+        self._own = Connection(
+            self.app,
+            outlet.write_late,
+            self._report,
+            transport.abort,
+            self._turns.task,
+            self._watch,
+            self._unwatch,
+        )
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -124,9 +112,11 @@ class HardenedProtocol(HttpToolsProtocol):
         if self._stall is not None:
             self._stall.cancel()
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()
+        self._idleness.end()
         self._turns.end()
-        self._watchers.tell()
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone()
 
     def shutdown(self) -> None:
         """Close when the answer under way, if any, is complete."""
@@ -149,16 +139,13 @@ class HardenedProtocol(HttpToolsProtocol):
             self._stall.cancel()
             self._stall = None
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Nothing has come for a while."""
-        if not self.transport.is_closing():
-            self._close()
-
     def data_received(self, data: bytes) -> None:
         """Read on, unless the connection has come to its end and only waits for the client's."""
         if self._is_over:
             return
-        self._unset_keepalive_if_required()
+        if data == self._known_head and not self._pending and not self._is_busy():
+            self._repeat()
+            return
         known = len(self._pending)
         if known:
             data, self._pending = self._pending + data, b""
@@ -205,7 +192,7 @@ class HardenedProtocol(HttpToolsProtocol):
             self._repeat()
             return data[end:]
         self._is_1_1 = check_complete(head, limits.head)
-        self._known_head, self._known = b"", HeadMemo()
+        self._known_head = b""
         self._noted = {}
         self._is_complete = False
         try:
@@ -219,7 +206,7 @@ class HardenedProtocol(HttpToolsProtocol):
             raise Denied(Reason.FRAMING_INVALID, "two readings of where the head's body ends")
         self._exchange = self._read
         if self._body is None and not self.expect_100_continue:
-            self._known_head = head
+            self._known_head, self._known = head, self._read.again()
         self._turns.start(self._read)
         return data[end:]
 
@@ -228,11 +215,11 @@ class HardenedProtocol(HttpToolsProtocol):
 
         Clients that poll send nothing else, and reading costs a third of what a request does here.
         """
-        self.scope = self.scope.copy()
-        self._exchange = exchange = self._make_exchange()
-        exchange.more_body = False
-        exchange.message_event.set()
+        self.cycle = self._exchange = exchange = self._known.again()
+        exchange.default_headers = self.server_state.default_headers
         exchange.keep_alive = self._is_reusable
+        if exchange.serve is None:
+            self._event.set()  # the whole request has come
         self._turns.start(exchange)
 
     def _take_body(self, body: BodyFraming, data: bytes) -> bytes:
@@ -279,12 +266,13 @@ class HardenedProtocol(HttpToolsProtocol):
         scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
         scope["raw_path"] = self.root_path.encode("ascii") + raw_path
         scope["query_string"] = query
-        self._make_exchange()
+        self._make_exchange(raw_path)
 
-    def _make_exchange(self) -> Exchange:
+    def _make_exchange(self, raw_path: bytes) -> None:
+        terms, scope = self.terms, self.scope
         self._event.clear()
         self.cycle = self._read = exchange = Exchange(
-            scope=self.scope,
+            scope=scope,
             transport=self._outlet,
             flow=self.flow,
             logger=self.logger,
@@ -296,17 +284,12 @@ class HardenedProtocol(HttpToolsProtocol):
             keep_alive=False,  # until the whole request has been read
             on_response=self.on_response_complete,
         )
-        exchange.report = self._report
-        exchange.write_late = self._write_late
-        extensions: Any = {
-            "gateway.target": self.url,
-            "gateway.disconnect": self._watch_disconnect,
-            "gateway.abort": self.transport.abort,
-            "gateway.respond": exchange.respond,
-            "gateway.head": self._known,
-        }
-        self.scope["extensions"] = extensions
-        return exchange
+        exchange.join(self._own)
+        exchange.method, exchange.raw_target = scope["method"], self.url
+        exchange.headers, exchange.memo = self.headers, HeadMemo()
+        exchange.peer = self.client[0] if self.client else None
+        if terms.serve is not None and terms.is_served(raw_path):
+            exchange.serve = terms.serve
 
     def on_message_complete(self) -> None:
         """The whole request has been read: what follows on this connection is the next one."""
@@ -317,18 +300,25 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer is complete: go on with what came in the meantime."""
-        self._watchers.clear()
-        super().on_response_complete()
-        if self._pending and not self._is_over and not self.transport.is_closing():
-            self._unset_keepalive_if_required()
+        self._gone = None
+        self.server_state.total_requests += 1
+        if self._is_over or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self._idleness.begin()
+        if self._pending:
             data, self._pending = self._pending, b""
             self._consume(data)
 
-    def _watch_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have `callback` called once, from the event loop, if the client goes away first."""
+    def _watch(self, gone: Callable[[], None]) -> None:
+        """Have `gone` called once, from the event loop, if the client goes away first."""
         if self._exchange is not None and self._exchange.disconnected:
-            self.loop.call_soon(callback)
-        return self._watchers.add(callback)
+            self.loop.call_soon(gone)
+        else:
+            self._gone = gone
+
+    def _unwatch(self) -> None:
+        self._gone = None
 
     def _on_deadline(self) -> None:
         self._timer = None
@@ -380,6 +370,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def _close(self) -> None:
         """Close when the client has read everything, or has had the time to."""
         self._stop_timer()
+        self._idleness.end()
         self.transport.close()
         self._timer = self.loop.call_later(self.terms.limits.write_seconds, self.transport.abort)
 

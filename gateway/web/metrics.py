@@ -1,7 +1,8 @@
 """AuditRecord -> Prometheus series. No user, subject or path is ever a label."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -41,6 +42,8 @@ class Readings(NamedTuple):
     keys: tuple[KeyReading, ...] = ()
     audit_lines: int = 0
     audit_failures: int = 0
+    failed_authentications: Mapping[str, int] = MappingProxyType({})
+    refused_attempts: Mapping[str, int] = MappingProxyType({})
 
 
 class _Times:
@@ -192,7 +195,26 @@ class _Running(Collector):
         yield CounterMetricFamily(
             "slurm_gateway_audit_failures", "Audit lines a sink refused.", now.audit_failures
         )
+        yield _by_label(
+            "slurm_gateway_failed_authentications",
+            "Tokens that did not verify, by kind: unknown, or genuine but expired.",
+            "kind",
+            now.failed_authentications,
+        )
+        yield _by_label(
+            "slurm_gateway_throttled_authentications",
+            "Tokens that were not looked at after too many failures, by what had failed.",
+            "by",
+            now.refused_attempts,
+        )
         yield from _key_families(now.keys)
+
+
+def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
 
 
 def _key_families(keys: tuple[KeyReading, ...]) -> Iterator[Metric]:

@@ -1,13 +1,12 @@
 """What the hardened protocol is made with: limits, where refusals go, how they are rendered."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.denial import Denied, Reason
 from gateway.edges.late_writes import LateWrites
-from gateway.web.exchange import Problem
+from gateway.web.exchange import Problem, Serve
 from gateway.web.head_form import HeadLimits
 
 Render = Callable[[Denied, str], Problem]
@@ -49,9 +48,6 @@ class Terms:
     new_request_id: Callable[[], str]
     on_overflow: Callable[[], None]
     is_valid_host: Callable[[bytes], bool]
+    serve: Serve | None
+    is_served: Callable[[bytes], bool]
     late_writes: LateWrites = field(default_factory=LateWrites)
-
-
-def new_request_id() -> str:
-    """128 random bits in hexadecimal."""
-    return os.urandom(16).hex()

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gateway.denial import Denied, Reason
 from gateway.model import Body, InboundRequest
-from gateway.web.disconnect import AsgiReceive
+from gateway.web.client import AsgiReceive
 
 
 class Spooling(Protocol):

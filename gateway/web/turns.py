@@ -5,32 +5,25 @@ request cost as much as reading it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
-
-from uvicorn._types import ASGI3Application
 
 
 class Runs(Protocol):
-    """An exchange, as far as this is concerned. It does not raise: what fails has been answered."""
+    """An exchange, as far as this is concerned. What it raises is handed to `fail`, which does not."""
 
-    @property
-    def run_asgi(self) -> Callable[[ASGI3Application], Awaitable[None]]: ...
+    def run(self) -> Awaitable[None]: ...
+
+    async def fail(self, error: BaseException) -> None: ...
 
 
 class Turns:
     """`tasks` holds the task while an exchange runs and not while it waits, for the server's drain."""
 
-    __slots__ = ("_app", "_due", "_is_over", "_loop", "_task", "_tasks", "_waiter")
+    __slots__ = ("_due", "_is_over", "_loop", "_task", "_tasks", "_waiter")
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        app: ASGI3Application,
-        tasks: set[asyncio.Task[None]],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]) -> None:
         self._loop = loop
-        self._app = app
         self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[Runs | None] | None = None
@@ -50,6 +43,10 @@ class Turns:
         else:
             self._due = exchange
 
+    def task(self) -> asyncio.Task[None] | None:
+        """The one that all exchanges run in; None before the first."""
+        return self._task
+
     def end(self) -> None:
         """No more will come: the connection is gone. What runs goes on to its own end."""
         self._is_over = True
@@ -60,7 +57,10 @@ class Turns:
     async def _run(self, first: Runs) -> None:
         exchange: Runs | None = first
         while exchange is not None:
-            await exchange.run_asgi(self._app)
+            try:
+                await exchange.run()
+            except BaseException as error:  # noqa: BLE001  # the connection outlives whoever serves
+                await exchange.fail(error)
             exchange, self._due = self._due, None
             if exchange is None and not self._is_over:
                 exchange = await self._next()

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
@@ -14,8 +14,8 @@ from gateway.model import Admission, AuditRecord, AuthorizedCall, Body, Grant, I
 from gateway.pipeline import Pipeline, note_denial
 from gateway.stages.forward import may_change_state
 from gateway.stages.forward_result import job_ids, slurm_errors
-from gateway.web.disconnect import AsgiReceive, AsgiSend, ClientWatch, Scope
-from gateway.web.head_memo import HeadMemo
+from gateway.web.client import Client
+from gateway.web.disconnect import ClientWatch
 from gateway.web.problems import render
 from gateway.web.relay import BodyDeadlines, ReadingRate, Spool, take_body
 
@@ -49,13 +49,10 @@ class Upstream(Protocol):
     async def send(self, grant: Grant) -> Answer: ...
 
 
-class Respond(Protocol):
-    """What the gateway's own HTTP protocol offers as `gateway.respond`: a whole answer in one write.
+class FilterAnswer(Protocol):
+    """An answer without the jobs of others. Raises Denied or UpstreamFailed."""
 
-    `lines` are complete header lines. False means that it has to go by `send`.
-    """
-
-    def __call__(self, status: int, lines: bytes, body: bytes, /) -> bool: ...
+    async def __call__(self, admission: Admission, answer: Answer, /) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +66,13 @@ class Serving:
     body_limit: Callable[[AuthorizedCall], int]
     body_deadlines: BodyDeadlines
     minimum_bytes_per_second: int
+    only_own_jobs: FilterAnswer
     held_window_seconds: float = 10.0
     """How long a reader that holds a connection to slurmrestd may be slower than the minimum."""
     buffered_window_seconds: float = 60.0
     """The same where only memory is held."""
+    ended: Callable[[], None] = lambda: None
+    """Called once for each request that was begun."""
 
 
 class AnswerAborted(Exception):
@@ -82,38 +82,24 @@ class AnswerAborted(Exception):
 class Visit:
     """Everything one request holds, so that all of it is given back."""
 
-    __slots__ = (
-        "_admission", "_answer", "_body", "_closed", "_extensions", "_grant", "_has_begun", "_receive",
-        "_record", "_scope", "_send", "_serving", "_started", "_watch",
-    )  # fmt: skip
+    _admission: Admission | None = None
+    _body: Body | None = None
+    _grant: Grant | None = None
+    _answer: Answer | None = None
+    _watch: ClientWatch | None = None
+    _has_begun = False
+    _closed = False
 
-    def __init__(
-        self,
-        serving: Serving,
-        record: AuditRecord,
-        scope: Scope,
-        receive: AsgiReceive,
-        send: AsgiSend,
-    ) -> None:
+    def __init__(self, serving: Serving, record: AuditRecord, client: Client) -> None:
         self._serving = serving
         self._record = record
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._extensions: Mapping[str, Any] = scope.get("extensions") or {}
+        self._client = client
         self._started = monotonic()
-        self._admission: Admission | None = None
-        self._body: Body | None = None
-        self._grant: Grant | None = None
-        self._answer: Answer | None = None
-        self._watch: ClientWatch | None = None
-        self._has_begun = False
-        self._closed = False
 
-    async def run(self, raw_target: bytes) -> None:
+    async def run(self) -> None:
         """Serve or refuse. Raises AnswerAborted where an answer breaks off in the middle."""
         try:
-            await self._serve(self._receive_head(raw_target))
+            await self._serve(self._receive_head())
         except Denied as refusal:
             await self._refuse(refusal)
         except UpstreamFailed as failure:
@@ -128,37 +114,41 @@ class Visit:
         finally:
             self._give_back()
 
-    def _receive_head(self, raw_target: bytes) -> InboundRequest:
-        scope, record = self._scope, self._record
-        headers, client = scope["headers"], scope["client"]
-        peer = client[0] if client else None
-        receive = self._serving.receive
-        memo: HeadMemo | None = self._extensions.get("gateway.head")
-        request = memo.recall(receive, record.request_id) if memo is not None else None
-        try:
-            if request is None:
-                request = receive(scope["method"], raw_target, headers, peer, record.request_id)
-                if memo is not None:
-                    memo.keep(receive, request)
-        except BaseException:
-            record.raw_target = raw_target.decode("latin-1")
-            record.client_address, record.forwarded_for = receive.client(headers, peer)
-            raise
+    def _receive_head(self) -> InboundRequest:
+        client, record = self._client, self._record
+        receive, memo = self._serving.receive, client.memo
+        request = None if memo is None else memo.recall(receive, record.request_id)
+        if request is None:
+            request = self._read_head(client)
+            if memo is not None:
+                memo.keep(receive, request)
         record.client_address = request.client_address
         record.forwarded_for = request.forwarded_for
         return request
+
+    def _read_head(self, client: Client) -> InboundRequest:
+        receive, record = self._serving.receive, self._record
+        method, headers, peer = client.method, client.headers, client.peer
+        try:
+            return receive(method, client.raw_target, headers, peer, record.request_id)
+        except BaseException:
+            record.raw_target = client.raw_target.decode("latin-1")
+            record.client_address, record.forwarded_for = receive.client(headers, peer)
+            raise
 
     async def _serve(self, request: InboundRequest) -> None:
         serving, record = self._serving, self._record
         self._admission = admission = await serving.pipeline.admit(request, record)
         if request.length != 0:
             await self._take_body(admission)
-        self._watch = watch = ClientWatch(self._scope, self._receive)
+        self._watch = watch = ClientWatch(self._client)
         self._grant = grant = await serving.pipeline.settle(admission, self._body, record)
         changes = may_change_state(admission.call)
         if changes:
             watch.is_cuttable = False
         self._answer = answer = await serving.upstream.send(grant)
+        if admission.call.own_jobs_only:
+            self._answer = answer = await serving.only_own_jobs(admission, answer)
         if changes:
             await self._note_result(answer)
         if answer.whole is not None:
@@ -169,7 +159,7 @@ class Visit:
     async def _take_body(self, admission: Admission) -> None:
         serving, record = self._serving, self._record
         self._body = body = await take_body(
-            self._receive,
+            self._client.receive,
             admission.request,
             serving.spool,
             serving.body_limit(admission.call),
@@ -180,6 +170,7 @@ class Visit:
     async def _note_result(self, answer: Answer) -> None:
         """What Slurm itself made of a write goes into the record before the client hears of it."""
         record = self._record
+        record.note = answer.note
         if not await answer.read_all(_MOST_PARSED_BYTES):
             record.note = "the answer is too long to be searched for job ids and errors"
             return
@@ -200,16 +191,15 @@ class Visit:
         record.bytes_out, record.complete = len(whole), True
         await self._close()
         self._has_begun = True
-        respond: Respond | None = self._extensions.get("gateway.respond")
-        if respond is None or not respond(answer.head.status, self._lines(answer), whole):
-            await self._send(self._start(answer))
-            await self._send({"type": "http.response.body", "body": whole})
+        if not self._client.respond(answer.head.status, self._lines(answer), whole):
+            await self._client.send(self._start(answer))
+            await self._client.send({"type": "http.response.body", "body": whole})
 
     async def _deliver_pieces(self, answer: Answer) -> None:
         record, watch = self._record, self._watch
         record.status = answer.head.status
         self._has_begun = True
-        await self._send(self._start(answer))
+        await self._client.send(self._start(answer))
         rate = self._rate(answer)
         while True:
             piece = await answer.read()
@@ -223,7 +213,7 @@ class Visit:
             watch.is_cuttable = False
         record.complete = True
         await self._close()
-        await self._send({"type": "http.response.body", "body": piece})
+        await self._client.send({"type": "http.response.body", "body": piece})
 
     def _lines(self, answer: Answer) -> bytes:
         return b"%bx-request-id: %b\r\n" % (answer.head.lines, self._record.request_id.encode())
@@ -249,7 +239,9 @@ class Visit:
         began = loop.time()
         try:
             async with asyncio.timeout(rate.longest_wait(len(piece))):
-                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+                await self._client.send(
+                    {"type": "http.response.body", "body": piece, "more_body": True}
+                )
         except TimeoutError as error:
             raise Denied(Reason.CLIENT_TOO_SLOW, "stopped reading") from error
         if rate.is_too_slow(len(piece), loop.time() - began):
@@ -278,8 +270,10 @@ class Visit:
             headers.append((b"connection", b"close"))
         record.bytes_out, record.complete = len(body), True
         await self._close()
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._client.send(
+            {"type": "http.response.start", "status": status, "headers": headers}
+        )
+        await self._client.send({"type": "http.response.body", "body": body})
 
     def _note(self, refusal: Denied) -> None:
         """What was granted stays granted in the record, whatever went wrong afterwards."""
@@ -294,9 +288,7 @@ class Visit:
         """Close the client's connection in the middle of an answer, so that it is not taken for whole."""
         if refusal.reason is Reason.CLIENT_CLOSED:
             return
-        abort = self._extensions.get("gateway.abort")
-        if abort is not None:
-            abort()
+        self._client.abort()
         raise AnswerAborted(refusal.reason.code)
 
     def _leaves_body_unread(self) -> bool:
@@ -305,7 +297,7 @@ class Visit:
             return False
         request = self._record.request
         if request is None:
-            names = {name for name, _ in self._scope["headers"]}
+            names = {name for name, _ in self._client.headers}
             return not names.isdisjoint((b"content-length", b"transfer-encoding"))
         length = request.length
         return length is None or length > _MOST_UNREAD_BYTES or request.expects_continue
@@ -351,3 +343,4 @@ class Visit:
             self._body.close()
         if self._admission is not None:
             self._admission.lease.release()
+        self._serving.ended()

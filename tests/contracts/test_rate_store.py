@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.denial import Denied, Reason
-from gateway.edges.buckets import AddressBudget, MemoryBuckets, address_key, read_rate
+from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.stages.limit import Rate, RateStore
 from tests.fakes import FakeRateStore
 
@@ -65,28 +64,3 @@ def test_rates_are_read_as_the_library_writes_them(
     text: str, amount: int, window_seconds: int
 ) -> None:
     assert read_rate("read", text) == Rate("read", amount, window_seconds)
-
-
-async def test_the_address_ceiling_is_shared_within_a_64_and_refuses_with_its_own_code() -> None:
-    budget = AddressBudget(Rate("failed-authentications", 2, 3600), MemoryBuckets())
-    await budget.check("2001:db8::1")
-    await budget.count("2001:db8::1")
-    await budget.count("2001:db8::2")
-    with pytest.raises(Denied) as refusal:
-        await budget.check("2001:db8::3")
-    assert refusal.value.reason is Reason.AUTHENTICATION_THROTTLED
-    await budget.check("2001:db8:0:1::1")
-    await budget.check("")
-
-
-@pytest.mark.parametrize(
-    ("address", "key"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::1", "::/64"),
-        ("unix", "unix"),
-    ],
-)
-def test_addresses_are_counted_by_what_one_host_is_given(address: str, key: str) -> None:
-    assert address_key(address) == key

@@ -212,3 +212,61 @@ def test_a_token_of_the_real_provider_and_the_real_directory(
     assert (code, told["code"]) == (1, "user-unknown")
     code, told = explain(gateway, "GET", path, token=identity_provider.machine_token())
     assert (code, stage(told, "map_user")["user"]) == (0, "carol")
+
+
+RULED: Settings = {
+    "authorize": {
+        "roles": {
+            "user": {
+                "allow": ["SUBMIT"],
+                "maximum": {"time_limit": 60},
+                "force_fields": {"comment": "g"},
+            }
+        }
+    }
+}
+
+
+def test_the_rules_on_bodies_and_what_they_make_of_one_are_shown(tmp_path: Path) -> None:
+    gateway = Served(tmp_path, RULED)
+    path, file = "/slurm/v0.0.42/job/submit", tmp_path / "job.json"
+    file.write_text('{"script": "#!", "job": {"time_limit": 60}}')
+    asked = ("POST", path, "--body-file", str(file))
+    code, told = explain(gateway, *asked, token=token_for("alice"))
+    assert (code, told["verdict"]) == (0, "granted")
+    shown = [one["text"] for one in told["stages"] if one["stage"] == "body rules"]
+    assert "role user: caps time_limit at 60" in shown
+    assert stage(told, "body rules")["body"]["job"] == {"time_limit": 60, "comment": "g"}
+    file.write_text('{"script": "#!", "job": {"time_limit": 61}}')
+    code, told = explain(gateway, *asked, token=token_for("alice"))
+    assert (code, told["code"]) == (1, "field-forbidden")
+    assert told["detail"] == "job.time_limit may be at most 60."
+    assert told["rule"] == "authorize.roles.user"
+
+
+def test_without_a_body_the_rules_are_told_and_not_asked(tmp_path: Path) -> None:
+    gateway = Served(tmp_path, RULED)
+    code, told = explain(gateway, "POST", "/slurm/v0.0.42/job/submit", token=token_for("alice"))
+    assert (code, stage(told, "body rules")["asked"]) == (0, False)
+    assert "--body-file" in stage(told, "body rules")["text"]
+
+
+def test_a_role_that_is_not_held_from_an_address_is_named(tmp_path: Path) -> None:
+    changes = merged(OPERATOR, {"authorize": {"roles": {"operator": {"networks": ["10.0.0.0/8"]}}}})
+    gateway, path = Served(tmp_path, changes), "/slurmdb/v0.0.42/users"
+    token = token_for("alice", level="high")
+    code, told = explain(gateway, "GET", path, token=token)
+    assert (code, told["code"]) == (1, "operation-unlisted")
+    assert told["note"].endswith("not held: operator (source network)")
+    code, told = explain(gateway, "GET", path, "--address", "10.1.2.3", token=token)
+    assert (code, told["verdict"]) == (0, "granted")
+
+
+def test_who_reaches_own_jobs_only_is_told_how(tmp_path: Path) -> None:
+    role = {"allow": ["READ", "READ-HEAVY"], "own_jobs_only": True}
+    gateway = Served(tmp_path, {"authorize": {"roles": {"user": role}}})
+    code, told = explain(gateway, "GET", "/slurm/v0.0.42/jobs", token=token_for("alice"))
+    assert code == 0
+    assert "jobs of others are left out of the answer" in stage(told, "own jobs")["text"]
+    code, told = explain(gateway, "GET", "/slurm/v0.0.42/diag", token=token_for("alice"))
+    assert "own jobs" not in [one["stage"] for one in told["stages"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -201,6 +202,8 @@ def test_a_recorded_process_is_found_and_stopped(tmp_path: Path) -> None:
     process.await_answer(lambda: True, 5, tmp_path / "log")
     assert process.pid() == pid
     assert process.stop()
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)  # it has ended, but may not have been buried yet
     assert not start_ticks_of(pid)
     assert not process.stop()
 

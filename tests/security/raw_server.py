@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from gateway.denial import Denied
 from gateway.stages.receive import Receive
-from gateway.web.http_protocol import ProtocolLimits, Refusal, hardened_protocol
+from gateway.web.configured_protocol import ProtocolLimits, Refusal, hardened_protocol
 from gateway.web.listening import bind
 from gateway.web.problems import render
 from gateway.web.server import Listener

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.web.http_protocol import ProtocolLimits
+from gateway.web.configured_protocol import ProtocolLimits
 from tests.security.raw_server import Answer, RawClient, RawServer, raw_server
 
 CORPUS = tomllib.loads((Path(__file__).parent / "corpus/raw_requests.toml").read_text())["request"]

@@ -210,7 +210,7 @@ async def test_pages_need_no_token_and_everything_else_does(
     record = json.loads(line)
     assert (record["status"], record["verdict"], record["code"]) == (status, verdict, code)
     assert record["request_id"] == found.headers["x-request-id"]
-    assert (record["client_address"], record["target"]) == ("127.0.0.1", path)
+    assert (record["client_address"], record["target"]) == ("192.0.2.7", path)
 
 
 async def test_an_unknown_path_with_a_token_is_an_unlisted_operation(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ async def test_a_gateway_with_keys_key_audit_and_room_is_ready(tmp_path: Path) -
     assert parts.pop("ready")
     assert all(part["ok"] for part in parts.values())
     assert set(parts) == {
-        "keys", "credential", "audit", "disk", "draining", "upstream", "directory", "tables",
+        "keys", "credential", "audit", "disk", "draining", "upstream", "directory", "tables", "idempotency",
     }  # fmt: skip
 
 

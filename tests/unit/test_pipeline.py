@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.denial import Denied, Reason
+from gateway.edges.spool import memory_body
 from gateway.pipeline import Pipeline, note_denial
 from tests.fakes import (
     FakeLease,
@@ -34,6 +35,8 @@ class Doubles:
             "authorize": make_call(),
             "check_body": None,
             "limit": self.lease,
+            "body_rules": None,
+            "own_jobs": None,
             "slots": self.slot,
             "credential": make_credential(),
             "audit": None,
@@ -53,8 +56,10 @@ class Doubles:
             authorize=stage["authorize"].decide,
             check_body=stage["check_body"].decide,
             limit=stage["limit"].decide_later,
+            body_rules=stage["body_rules"].decide_later,
             slots=SimpleNamespace(acquire=stage["slots"].decide_later),
             credential=stage["credential"].decide_later,
+            own_jobs=stage["own_jobs"].decide_later,
             audit=SimpleNamespace(
                 open=stage["audit"].decide_later, close=stage["audit"].decide_later
             ),
@@ -104,3 +109,49 @@ def test_a_denial_overwrites_an_earlier_grant_in_the_record() -> None:
     note_denial(record, Denied(Reason.AUDIT_UNAVAILABLE, "no room"))
     assert (record.granted, record.code, record.status) == (False, "audit-unavailable", 503)
     assert (record.rule, record.note) == ("allow", "no room")
+
+
+async def test_a_body_under_rules_is_looked_at_before_anything_is_taken_for_it() -> None:
+    doubles = Doubles()
+    came, made = memory_body(b"{}"), memory_body(b'{"a":1}')
+    doubles.stages["body_rules"].answer = made
+    admission = await doubles.pipeline().admit(make_request(), make_record())
+    ruled = admission._replace(call=admission.call._replace(has_body_rules=True))
+    doubles.trace.clear()
+    record = make_record()
+    grant = await doubles.pipeline().settle(ruled, came, record)
+    assert doubles.trace == ["body_rules", *SETTLING]
+    assert grant.body is made
+    assert record.note == "forced fields were written into the body"
+
+
+async def test_a_body_that_rules_refuse_takes_no_slot() -> None:
+    doubles = Doubles()
+    doubles.fail("body_rules", Denied(Reason.FIELD_FORBIDDEN))
+    admission = await doubles.pipeline().admit(make_request(), make_record())
+    ruled = admission._replace(call=admission.call._replace(has_body_rules=True))
+    doubles.trace.clear()
+    with pytest.raises(Denied):
+        await doubles.pipeline().settle(ruled, memory_body(b"{}"), make_record())
+    assert doubles.trace == ["body_rules"]
+    assert (await doubles.pipeline().settle(ruled, None, make_record())).body is None
+
+
+async def test_a_caller_of_own_jobs_is_held_to_them_with_the_credential_and_before_the_grant() -> (
+    None
+):
+    doubles = Doubles()
+    made = memory_body(b'{"user_name":"alice"}')
+    doubles.stages["own_jobs"].answer = made
+    admission = await doubles.pipeline().admit(make_request(), make_record())
+    held = admission._replace(call=admission.call._replace(own_jobs_only=True))
+    doubles.trace.clear()
+    grant = await doubles.pipeline().settle(held, memory_body(b"{}"), make_record())
+    assert doubles.trace == ["slots", "credential", "own_jobs", "audit"]
+    assert grant.body is made
+    doubles.fail("own_jobs", Denied(Reason.JOB_NOT_OWN))
+    record = make_record()
+    with pytest.raises(Denied):
+        await doubles.pipeline().settle(held, None, record)
+    assert doubles.slot.released == 1
+    assert not record.granted

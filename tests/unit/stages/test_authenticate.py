@@ -271,6 +271,42 @@ async def test_a_verified_token_is_heard_from_any_address() -> None:
     assert await scene.sees(token) is first
 
 
+async def test_a_failure_is_counted_with_what_the_token_claims() -> None:
+    scene = Scene()
+    await scene.refuses(good_token("neighbour"))
+    await scene.refuses("a.b.c")
+    subjects = [attempt.unverified_subject for attempt in scene.failures.attempts]
+    assert subjects == ["subject-of-alice", ""]
+    assert scene.failures.counted == ["192.0.2.7"] * 2
+
+
+async def test_a_genuine_token_that_has_ended_is_counted_apart() -> None:
+    scene = Scene()
+    scene.clock.now = NOW + 7200
+    await scene.refuses(good_token())
+    assert (scene.failures.counted, scene.failures.expired) == ([], ["192.0.2.7"])
+    assert scene.failures.attempts[-1].claims_to_be_expired
+
+
+async def test_a_forged_token_that_has_ended_is_counted_as_forged() -> None:
+    scene = Scene()
+    scene.clock.now = NOW + 7200
+    scene.keys.publish(public_jwk("spare"))
+    await scene.refuses(good_token())
+    assert (scene.failures.counted, scene.failures.expired) == (["192.0.2.7"], [])
+
+
+async def test_a_token_that_has_verified_is_trusted_by_the_budget() -> None:
+    """So that it is heard again even where the memory of verified tokens has lost it."""
+    scene = Scene(cached_tokens=1)
+    token = good_token()
+    await scene.sees(token)
+    await scene.sees(good_token(jti="another"))
+    scene.failures.refusal = THROTTLED
+    await scene.sees(token)
+    assert await scene.refuses(good_token(jti="unknown")) is THROTTLED
+
+
 async def test_missing_credentials_are_no_failed_authentication() -> None:
     scene = Scene()
     with pytest.raises(Denied):

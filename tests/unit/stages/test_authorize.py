@@ -1,7 +1,6 @@
 """Who may call what: roles, classes, versions, and that what is admitted says what it seems to."""
 
 import re
-from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
 import pytest
@@ -15,19 +14,11 @@ from gateway.slurm_api.kinds import KINDS, Kind
 from gateway.slurm_api.policy import DEFAULT_ALLOW, Policy, parse_policy, reachable
 from gateway.stages.authorize import Authorize
 from tests.fakes import make_identity, make_request
+from tests.roles import Rules
 
 CATALOGUE = read_catalogue()
 NAMES = [entry.operation.name for entry in CATALOGUE.entries]
 Query = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """A role as the configuration has it."""
-
-    allow: list[str] = field(default_factory=list)
-    deny: list[str] = field(default_factory=list)
-    versions: str = "v0.0.35-v0.0.45"
 
 
 EVERYTHING = Rules(allow=[risk.value for risk in Risk])

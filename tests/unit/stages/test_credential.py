@@ -270,8 +270,9 @@ async def test_the_callers_token_is_passed_on_unless_slurm_would_read_another_us
     bearer = Secret("caller.own.token")
     strategy = Passthrough(FakeClock(NOW), CHALLENGE)
     if reason is None:
-        passed_on = UpstreamCredential("alice", bearer, is_callers=True)
-        assert await strategy(identity, make_user(), bearer) == passed_on
+        credential = await strategy(identity, make_user(), bearer)
+        assert (credential.user, credential.token) == ("alice", bearer)
+        assert credential.is_callers
         return
     with pytest.raises(Denied) as caught:
         await strategy(identity, make_user(), bearer)

@@ -4,14 +4,15 @@ import asyncio
 
 import pytest
 
+from gateway.web.client import client_of
 from gateway.web.disconnect import ClientWatch
 from tests.asgi_client import AsgiClient
 
-WAYS = pytest.mark.parametrize("offers", [("disconnect",), ()], ids=["own protocol", "any server"])
+WAYS = pytest.mark.parametrize("offers", [("client",), ()], ids=["own protocol", "any server"])
 
 
 async def serve(client: AsgiClient, *, cuttable: bool, seconds: float = 0.3) -> str:
-    watch = ClientWatch(client.scope, client.receive)
+    watch = ClientWatch(client_of(client.scope, client.receive, client.send))
     watch.is_cuttable = cuttable
     try:
         await asyncio.sleep(seconds)

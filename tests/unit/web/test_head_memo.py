@@ -60,7 +60,7 @@ def test_any_sequence_on_one_connection_reads_as_each_alone(requests: list[bytes
 async def test_what_is_remembered_of_a_head_is_offered_with_its_repeats_only() -> None:
     connection = Connection()
     await connection.feed(HEADS[0], HEADS[0], HEADS[1], HEADS[0])
-    memos = [scope["extensions"]["gateway.head"] for scope in connection.scopes]
+    memos = [client.memo for client in connection.clients]
     assert memos[0] is memos[1]
     assert len({id(memo) for memo in memos}) == 3
 
@@ -70,5 +70,5 @@ async def test_a_repeat_on_another_connection_is_read_anew() -> None:
     for _ in range(2):
         connection = Connection()
         await connection.feed(HEADS[1])
-        memos.append(connection.scopes[0]["extensions"]["gateway.head"])
+        memos.append(connection.clients[0].memo)
     assert memos[0] is not memos[1]

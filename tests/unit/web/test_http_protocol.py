@@ -17,12 +17,13 @@ from uvicorn.server import ServerState
 
 from gateway.denial import Denied, Reason
 from gateway.stages.receive import Receive
-from gateway.web.head_form import HeadLimits, check_complete, check_partial, method_and_target
-from gateway.web.http_protocol import (
+from gateway.web.client import Client, client_of
+from gateway.web.configured_protocol import (
     ProtocolLimits,
     Refusal,
     hardened_protocol,
 )
+from gateway.web.head_form import HeadLimits, check_complete, check_partial, method_and_target
 from gateway.web.listening import bind
 from gateway.web.problems import render
 from gateway.web.server import Listener
@@ -88,6 +89,7 @@ class Connection:
 
     def __init__(self, limits: ProtocolLimits = USUAL, state: ServerState | None = None) -> None:
         self.scopes: list[Any] = []
+        self.clients: list[Client] = []
         self.bodies: list[bytes] = []
         self.faults: list[Reason] = []
         self.refusals: list[Refusal] = []
@@ -114,6 +116,7 @@ class Connection:
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         self.scopes.append(scope)
+        self.clients.append(client_of(scope, receive, send))
         body, is_more, status = b"", self.reads_bodies, 200
         try:
             while is_more:
@@ -481,8 +484,9 @@ async def watched(connection: Connection) -> tuple[list[str], Callable[[], None]
     heard: list[str] = []
     connection.gate.clear()
     await connection.feed(GET)
-    watch = connection.scopes[-1]["extensions"]["gateway.disconnect"]
-    return heard, watch(lambda: heard.append("gone"))
+    client = connection.clients[-1]
+    client.watch(lambda: heard.append("gone"))
+    return heard, client.unwatch
 
 
 async def test_a_client_that_hangs_up_is_noticed_without_anybody_waiting() -> None:
@@ -510,7 +514,7 @@ async def test_a_client_that_has_gone_already_is_reported_too() -> None:
     connection.transport.close()
     await settle()
     heard: list[str] = []
-    connection.scopes[-1]["extensions"]["gateway.disconnect"](lambda: heard.append("gone"))
+    connection.clients[-1].watch(lambda: heard.append("gone"))
     assert heard == []
     await settle()
     assert heard == ["gone"]
@@ -529,7 +533,7 @@ async def test_a_client_that_goes_after_its_answer_is_nobodys_business() -> None
 async def test_half_an_answer_can_be_broken_off() -> None:
     connection = Connection()
     await watched(connection)
-    connection.scopes[-1]["extensions"]["gateway.abort"]()
+    connection.clients[-1].abort()
     assert connection.transport.deeds[-1] == "abort"
 
 

@@ -24,7 +24,7 @@ class Mixed(Connection):
         length = str(len(body)).encode()
         if self.plan[number] == "l":
             lines = b"content-length: %b\r\n" % length
-            assert scope["extensions"]["gateway.respond"](200, lines, body)
+            assert scope["extensions"]["gateway.client"].respond(200, lines, body)
             return
         headers = [(b"content-length", length)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

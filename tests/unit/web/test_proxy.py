@@ -28,9 +28,9 @@ def a_submit(body: bytes = b'{"job":{}}') -> AsgiClient:
 @pytest.mark.parametrize(
     ("offers", "is_busy", "in_one_write"),
     [
-        (("disconnect",), False, 0),
-        (("disconnect", "respond"), False, 1),
-        (("disconnect", "respond"), True, 0),
+        (("client",), False, 0),
+        (("client", "respond"), False, 1),
+        (("client", "respond"), True, 0),
     ],
     ids=["by ASGI", "in one write", "in one write, if nothing waited"],
 )
@@ -42,7 +42,7 @@ async def test_a_read_is_answered_and_recorded(
     client.is_busy = is_busy
     record = await world.serve(client)
     assert (client.status, client.text, client.is_complete) == (200, b'{"jobs":[]}', True)
-    assert client.headers == {
+    assert client.answer_headers == {
         "content-type": "application/json",
         "content-length": "11",
         "via": "1.1 slurm-gateway",
@@ -118,7 +118,10 @@ async def test_a_refusal_of_any_stage_is_answered_recorded_and_holds_nothing(sta
     world = World(fails={stage: DENIED})
     client = AsgiClient()
     record = await world.serve(client)
-    assert (client.status, client.headers["content-type"]) == (403, "application/problem+json")
+    assert (client.status, client.answer_headers["content-type"]) == (
+        403,
+        "application/problem+json",
+    )
     problem = json.loads(client.text)
     assert (problem["code"], problem["request_id"]) == ("operation-unlisted", record.request_id)
     assert b"canary" not in client.text
@@ -191,7 +194,7 @@ async def test_nothing_of_a_body_is_read_before_the_head_is_admitted() -> None:
     )
     await world.serve(client)
     assert (client.status, client.received) == (401, 0)
-    assert client.headers["connection"] == "close"
+    assert client.answer_headers["connection"] == "close"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ async def test_a_body_that_is_not_read_never_becomes_the_next_request(
     client: AsgiClient, closes: bool
 ) -> None:
     await World(fails={"authenticate": Denied(Reason.TOKEN_INVALID)}).serve(client)
-    assert ("connection" in client.headers) is closes
+    assert ("connection" in client.answer_headers) is closes
 
 
 async def test_a_length_that_lies_is_413() -> None:
@@ -241,9 +244,7 @@ async def test_a_client_that_hangs_up_while_it_sends_is_recorded() -> None:
 
 # clients that go away
 
-OFFERS = pytest.mark.parametrize(
-    "offers", [("disconnect",), ()], ids=["own protocol", "any server"]
-)
+OFFERS = pytest.mark.parametrize("offers", [("client",), ()], ids=["own protocol", "any server"])
 
 
 @OFFERS
@@ -307,7 +308,7 @@ async def test_a_client_that_hangs_up_inside_the_answer_does_not_have_it_all() -
 # answers that break off
 
 
-@pytest.mark.parametrize("offers", [(), ("abort",)])
+@pytest.mark.parametrize("offers", [(), ("client",)])
 async def test_an_answer_that_breaks_off_is_never_completed(offers: tuple[str, ...]) -> None:
     world = World(Plan(200, (b"a", b"b", b"c"), breaks=True))
     client = AsgiClient(offers=offers)
@@ -333,7 +334,7 @@ async def test_a_write_that_breaks_off_is_a_502_of_unknown_outcome() -> None:
 async def test_a_client_that_does_not_read_is_cut_off() -> None:
     world = World(Plan(200, (b"a" * 10, b"b", b"c")))
     world.serving = replace(world.serving, held_window_seconds=0.05)
-    client = AsgiClient(offers=("disconnect", "abort"))
+    client = AsgiClient(offers=("client",))
     client.hold = asyncio.Event()
     with pytest.raises(AnswerAborted):
         await world.serve(client)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.edges.slots import FairSlots
-from gateway.web.http_protocol import ProtocolLimits, hardened_protocol
+from gateway.web.configured_protocol import ProtocolLimits, hardened_protocol
 from gateway.web.listening import bind
 from gateway.web.problems import render
 from gateway.web.server import Listener

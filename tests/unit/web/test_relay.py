@@ -8,7 +8,7 @@ import pytest
 from gateway.denial import Denied, Reason
 from gateway.edges.spool import Spool
 from gateway.model import Body
-from gateway.web.disconnect import Message
+from gateway.web.client import Message
 from gateway.web.relay import BodyDeadlines, ReadingRate, take_body
 from tests.fakes import make_request
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.web.http_protocol import ProtocolLimits, hardened_protocol
+from gateway.web.configured_protocol import ProtocolLimits, hardened_protocol
 from gateway.web.listening import bind
 from gateway.web.problems import render
 from gateway.web.server import Listener
