@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from gateway.app_audit import Recording, make_recording
 from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
@@ -27,12 +28,10 @@ from gateway.app_upstream import (
     make_slots,
     make_upstream,
 )
-from gateway.config.audit import Audit, FileSink, Sink, StdoutSink
 from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
 from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
-from gateway.edges import audit_sinks
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
@@ -46,7 +45,7 @@ from gateway.model import AuditRecord, Clock, Risk
 from gateway.pipeline import Pipeline
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import Policy, parse_policy
-from gateway.stages.audit import AuditSink, AuditTrail
+from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
@@ -100,8 +99,8 @@ class Generation:
     upstream: Upstream
     slots: FairSlots
     idempotent: Idempotent
-    trail: AuditTrail
     attempts: AttemptMemory
+    recording: Recording
     serving: Serving
     portal: Audited
     number: int = 0
@@ -130,6 +129,11 @@ class Generation:
         if not self.running:
             self.is_idle.set()
 
+    @property
+    def trail(self) -> AuditTrail:
+        """The audit of what is served by itself."""
+        return self.recording.trail
+
 
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
     """Make every stage and edge. Raises BuildError. Whoever calls closes the shelf."""
@@ -157,7 +161,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         slots=slots,
         credential=issuing.issue,
         own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
-        audit=files.trail,
+        audit=files.recording.trail,
         check_key=idempotent.check_key,
     )
     serving = make_serving(config, check_body, pipeline, idempotent.upstream)
@@ -170,10 +174,10 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         upstream=upstream,
         slots=slots,
         idempotent=idempotent,
-        trail=files.trail,
         attempts=shelf.take("failed-attempts", AttemptMemory),
+        recording=files.recording,
         serving=serving,
-        portal=make_portal(config, files.trail, serving.receive),
+        portal=make_portal(config, files.recording.trail, serving.receive),
     )
 
 
@@ -182,7 +186,7 @@ class _Files(NamedTuple):
 
     identification: Identification
     mapped: Mapped
-    trail: AuditTrail
+    recording: Recording
 
 
 def _open_files(
@@ -202,10 +206,10 @@ def _open_files(
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
     with _noting(problems, "audit"):
-        trail = make_trail(config.audit, server.cluster, workshop.observers, shelf)
+        recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, trail)
+    return _Files(identification, mapped, recording)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -296,39 +300,6 @@ def make_failure_budget(
     )
     memory = shelf.take("failed-attempts", AttemptMemory)
     return FailedAttempts(rates, buckets, memory, time.monotonic)
-
-
-def make_trail(
-    section: Audit,
-    cluster: str,
-    observers: Sequence[Callable[[AuditRecord], None]],
-    shelf: Shelf,
-) -> AuditTrail:
-    """Kept over a reload that leaves the section alone. Raises OSError."""
-    sinks = [_make_sink(sink, shelf) for sink in section.sinks]
-    return shelf.take(
-        ("trail", section, cluster),
-        lambda: AuditTrail(
-            sinks,
-            cluster=cluster,
-            listed_query_values=frozenset(section.listed_query_values),
-            observers=observers,
-        ),
-    )
-
-
-def _make_sink(sink: Sink, shelf: Shelf) -> AuditSink:
-    match sink:
-        case FileSink():
-            return shelf.take(
-                ("sink", sink),
-                lambda: audit_sinks.FileSink(sink.path, sink.rotate_bytes, time.time),
-                close=audit_sinks.FileSink.close,
-            )
-        case StdoutSink():
-            return shelf.take(("sink", sink), audit_sinks.StdoutSink)
-        case never:
-            assert_never(never)
 
 
 def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audited:

@@ -7,8 +7,8 @@ from pathlib import Path
 from gateway.app_idempotency import Idempotent
 from gateway.app_identity import Identification, Mapped
 from gateway.app_upstream import Issuing, Upstream
+from gateway.audit.journal import Journal
 from gateway.edges.jwks import KeyState
-from gateway.stages.audit import AuditTrail
 from gateway.web.metrics import KeyReading
 from gateway.web.operations import Part
 
@@ -38,9 +38,16 @@ def credential_part(issuing: Issuing, upstream: Upstream) -> Part:
     return Part("credential", not problem, problem)
 
 
-def audit_part(trail: AuditTrail) -> Part:
-    """Not ready while a sink does not take lines."""
-    return Part("audit", trail.is_working, {"lines": trail.written, "failures": trail.failures})
+def audit_part(journal: Journal) -> Part:
+    """Not ready while nothing can be recorded. Sinks that are not required are told."""
+    others = [sink.problem for sink in journal.others if sink.problem]
+    detail = {
+        "lines": journal.written,
+        "failures": journal.failures,
+        "problem": journal.problem,
+        "other_sinks": others,
+    }
+    return Part("audit", not journal.problem, detail)
 
 
 def disk_part(state_directory: Path) -> Part:
