@@ -351,7 +351,10 @@ def test_slm_1_name_and_token_are_sent_once_each_and_agree(site: Site) -> None:
 
 def test_slm_2_a_chunked_body_arrives_with_a_length(site: Site) -> None:
     fields = ("Content-Type: application/json", "Transfer-Encoding: chunked", "Connection: close")
-    site.send(request(SUBMIT, *fields, method="POST"), b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n")
+    client = site.connect()
+    client.send([request(SUBMIT, *fields, method="POST"), b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"])
+    assert client.answer().status == 200
+    client.close()
     assert site.only.body == b"{}"
     assert b"\r\nContent-Length: 2\r\n" in site.only.head
     assert "transfer-encoding" not in site.only.names
