@@ -192,6 +192,14 @@ async def _steps(shown: Request, fresh: Step, times: int) -> list[Timed]:
         admitted.lease.release()
         await pipeline.audit.close(entry)
 
+    async def audit() -> None:
+        entry = replace(record, opened="")
+        await pipeline.audit.open(entry)
+        await pipeline.audit.close(entry)
+
+    async def copy() -> None:
+        replace(record, opened="")
+
     return [
         Timed("an empty step (already in every line below)", _nothing, times),
         Timed("receive", _sync(shown.receive), times),
@@ -211,7 +219,8 @@ async def _steps(shown: Request, fresh: Step, times: int) -> list[Timed]:
         ),
         Timed("request head to slurmrestd", _sync(lambda: _head(write_head, grant)), times),
         Timed("answer head from slurmrestd", _sync(lambda: read_head(ANSWER_HEAD)), times),
-        Timed("audit line, written to the file", lambda: pipeline.audit.close(record), times),
+        Timed("a copy of the record (already in the line below)", copy, times),
+        Timed("both audit lines, chained and written to the file", audit, times),
         Timed("receive + admit + settle + audit", admit_and_settle, times),
     ]
 

@@ -5,6 +5,7 @@ nothing; `build` opens files, and `try_out` asks what can be asked without a req
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from gateway.app_audit import Recording, make_recording
+from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
 from gateway.app_upstream import (
@@ -25,17 +28,16 @@ from gateway.app_upstream import (
     make_slots,
     make_upstream,
 )
-from gateway.config.audit import Audit, FileSink, Sink, StdoutSink
 from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
 from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
-from gateway.edges import audit_sinks
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.job_owners import SlurmJobOwners
+from gateway.edges.key_turns import KeyTurns
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
@@ -43,7 +45,7 @@ from gateway.model import AuditRecord, Clock, Risk
 from gateway.pipeline import Pipeline
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import Policy, parse_policy
-from gateway.stages.audit import AuditSink, AuditTrail
+from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
@@ -58,6 +60,7 @@ from gateway.web.portal import METADATA_PATH, build_portal
 from gateway.web.relay import BodyDeadlines
 from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
+from gateway.web.visit import Upstream as Forwarding
 
 _NSS_THREADS = 8
 _PARSING_THREADS = 1
@@ -81,6 +84,7 @@ class Workshop:
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
+    turns: KeyTurns = field(default_factory=lambda: KeyTurns(os.urandom(8).hex(), time.monotonic))
 
 
 @dataclass(slots=True, eq=False)
@@ -94,8 +98,9 @@ class Generation:
     issuing: Issuing
     upstream: Upstream
     slots: FairSlots
-    trail: AuditTrail
+    idempotent: Idempotent
     attempts: AttemptMemory
+    recording: Recording
     serving: Serving
     portal: Audited
     number: int = 0
@@ -124,6 +129,11 @@ class Generation:
         if not self.running:
             self.is_idle.set()
 
+    @property
+    def trail(self) -> AuditTrail:
+        """The audit of what is served by itself."""
+        return self.recording.trail
+
 
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
     """Make every stage and edge. Raises BuildError. Whoever calls closes the shelf."""
@@ -139,6 +149,8 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
     policy = make_policy(config.authorize, workshop.catalogue)
+    around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
+    idempotent = make_idempotent(config.idempotency, around, shelf)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
@@ -149,9 +161,10 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         slots=slots,
         credential=issuing.issue,
         own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
-        audit=files.trail,
+        audit=files.recording.trail,
+        check_key=idempotent.check_key,
     )
-    serving = make_serving(config, check_body, pipeline, upstream)
+    serving = make_serving(config, check_body, pipeline, idempotent.upstream)
     return Generation(
         config=config,
         shelf=shelf,
@@ -160,10 +173,11 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         issuing=issuing,
         upstream=upstream,
         slots=slots,
-        trail=files.trail,
+        idempotent=idempotent,
         attempts=shelf.take("failed-attempts", AttemptMemory),
+        recording=files.recording,
         serving=serving,
-        portal=make_portal(config, files.trail, serving.receive),
+        portal=make_portal(config, files.recording.trail, serving.receive),
     )
 
 
@@ -172,7 +186,7 @@ class _Files(NamedTuple):
 
     identification: Identification
     mapped: Mapped
-    trail: AuditTrail
+    recording: Recording
 
 
 def _open_files(
@@ -192,10 +206,10 @@ def _open_files(
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
     with _noting(problems, "audit"):
-        trail = make_trail(config.audit, server.cluster, workshop.observers, shelf)
+        recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, trail)
+    return _Files(identification, mapped, recording)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -288,39 +302,6 @@ def make_failure_budget(
     return FailedAttempts(rates, buckets, memory, time.monotonic)
 
 
-def make_trail(
-    section: Audit,
-    cluster: str,
-    observers: Sequence[Callable[[AuditRecord], None]],
-    shelf: Shelf,
-) -> AuditTrail:
-    """Kept over a reload that leaves the section alone. Raises OSError."""
-    sinks = [_make_sink(sink, shelf) for sink in section.sinks]
-    return shelf.take(
-        ("trail", section, cluster),
-        lambda: AuditTrail(
-            sinks,
-            cluster=cluster,
-            listed_query_values=frozenset(section.listed_query_values),
-            observers=observers,
-        ),
-    )
-
-
-def _make_sink(sink: Sink, shelf: Shelf) -> AuditSink:
-    match sink:
-        case FileSink():
-            return shelf.take(
-                ("sink", sink),
-                lambda: audit_sinks.FileSink(sink.path, sink.rotate_bytes, time.time),
-                close=audit_sinks.FileSink.close,
-            )
-        case StdoutSink():
-            return shelf.take(("sink", sink), audit_sinks.StdoutSink)
-        case never:
-            assert_never(never)
-
-
 def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audited:
     """What the gateway answers by itself."""
     issuers = [issuer.issuer for issuer in config.authenticate.issuers]
@@ -329,14 +310,14 @@ def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audi
 
 
 def make_serving(
-    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Upstream
+    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Forwarding
 ) -> Serving:
     """What the proxy serves requests with."""
     section = config.receive
     return Serving(
         receive=make_receive(config),
         pipeline=pipeline,
-        upstream=upstream.slurmrestd,
+        upstream=upstream,
         spool=Spool(section.memory_body_bytes, config.server.state_directory),
         body_limit=check_body.limit_for,
         body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
@@ -365,6 +346,8 @@ def try_state_directory(generation: Generation) -> list[str]:
         unlinked_file(directory).close()
         if generation.mapped.bindings is not None:
             generation.mapped.bindings.create()
+        if generation.idempotent.store is not None:
+            generation.idempotent.store.create()
     except (OSError, sqlite3.Error) as error:
         return [f"state directory {directory}: {error}"]
     return []

@@ -16,6 +16,7 @@ from gateway.app_state import (
     disk_part,
     key_part,
     key_readings,
+    keys_part,
     table_part,
     upstream_part,
 )
@@ -159,6 +160,7 @@ class Application:
         """Put a prepared generation in force; requests that run end in the one they began in."""
         previous = self._generation
         generation.number = previous.number + 1 if previous else 1
+        generation.recording.begin()
         generation.shelf.start()
         self._generation = generation
         if previous is None:
@@ -191,12 +193,13 @@ class Application:
         return [
             key_part(keys),
             credential_part(now.issuing, now.upstream),
-            audit_part(now.trail),
+            audit_part(now.recording.journal),
             disk_part(now.config.server.state_directory),
             draining,
             upstream_part(now.upstream),
             directory_part(now.mapped),
             table_part(now.mapped, now.identification),
+            keys_part(now.idempotent),
         ]
 
     def _readings(self) -> Readings:
@@ -210,8 +213,8 @@ class Application:
             pool_in_use=pool.opened - pool.unused,
             pool_idle=pool.unused,
             keys=key_readings(keys),
-            audit_lines=now.trail.written,
-            audit_failures=now.trail.failures,
+            audit_lines=now.recording.journal.written,
+            audit_failures=now.recording.journal.failures,
             failed_authentications=now.attempts.failed,
             refused_attempts=now.attempts.refused,
         )

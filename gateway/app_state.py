@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gateway.app_idempotency import Idempotent
 from gateway.app_identity import Identification, Mapped
 from gateway.app_upstream import Issuing, Upstream
+from gateway.audit.journal import Journal
 from gateway.edges.jwks import KeyState
-from gateway.stages.audit import AuditTrail
 from gateway.web.metrics import KeyReading
 from gateway.web.operations import Part
 
@@ -37,9 +38,16 @@ def credential_part(issuing: Issuing, upstream: Upstream) -> Part:
     return Part("credential", not problem, problem)
 
 
-def audit_part(trail: AuditTrail) -> Part:
-    """Not ready while a sink does not take lines."""
-    return Part("audit", trail.is_working, {"lines": trail.written, "failures": trail.failures})
+def audit_part(journal: Journal) -> Part:
+    """Not ready while nothing can be recorded. Sinks that are not required are told."""
+    others = [sink.problem for sink in journal.others if sink.problem]
+    detail = {
+        "lines": journal.written,
+        "failures": journal.failures,
+        "problem": journal.problem,
+        "other_sinks": others,
+    }
+    return Part("audit", not journal.problem, detail)
 
 
 def disk_part(state_directory: Path) -> Part:
@@ -73,6 +81,12 @@ def table_part(mapped: Mapped, identification: Identification) -> Part:
     """Told only: a table that has turned bad leaves the last good one in use."""
     problems = [problem for problem in _table_problems(mapped, identification) if problem]
     return Part("tables", not problems, problems, informational=True)
+
+
+def keys_part(idempotent: Idempotent) -> Part:
+    """Told only: submissions without a key do not need the store."""
+    problem = idempotent.store.problem if idempotent.store is not None else ""
+    return Part("idempotency", not problem, problem, informational=True)
 
 
 def _table_problems(mapped: Mapped, identification: Identification) -> Iterator[str]:

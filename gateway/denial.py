@@ -112,6 +112,47 @@ class Reason(Enum):
         403,
         "The configured Slurm credential belongs to another user.",
     )
+    # idempotency
+    IDEMPOTENCY_KEY_INVALID = (
+        "idempotency-key-invalid",
+        400,
+        "The Idempotency-Key is not one string of 1 to 255 printable ASCII characters.",
+    )
+    IDEMPOTENCY_KEY_UNSUPPORTED = (
+        "idempotency-key-unsupported",
+        400,
+        "An Idempotency-Key is kept for job submissions only.",
+    )
+    IDEMPOTENCY_KEY_REUSED = (
+        "idempotency-key-reused",
+        422,
+        "This Idempotency-Key was used with another request.",
+    )
+    IDEMPOTENCY_BODY_UNFIT = (
+        "idempotency-body-unfit",
+        422,
+        "The job cannot take the marker that an Idempotency-Key needs.",
+    )
+    IDEMPOTENCY_IN_PROGRESS = (
+        "idempotency-in-progress",
+        409,
+        "The first request with this Idempotency-Key is still running.",
+    )
+    IDEMPOTENCY_KEYS_EXCEEDED = (
+        "idempotency-keys-exceeded",
+        429,
+        "Too many Idempotency-Keys are remembered.",
+    )
+    IDEMPOTENCY_UNAVAILABLE = (
+        "idempotency-unavailable",
+        503,
+        "Idempotency-Keys cannot be remembered at the moment; nothing was sent to Slurm.",
+    )
+    OUTCOME_UNKNOWN = (
+        "outcome-unknown",
+        409,
+        "Whether the first request with this Idempotency-Key ran is not known.",
+    )
     # forward
     UPSTREAM_UNREACHABLE = ("upstream-unreachable", 502, "slurmrestd cannot be reached.")
     UPSTREAM_TIMEOUT = ("upstream-timeout", 504, "slurmrestd did not answer in time.")

@@ -56,6 +56,7 @@ class InboundRequest(NamedTuple):
     expects_continue: bool
     client_address: str
     forwarded_for: str
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -245,6 +246,8 @@ class AuditRecord:
     upstream_seconds: float = 0.0
     total_seconds: float = 0.0
     complete: bool = False
+    opened: str = ""
+    """What its first line in the audit says of it; empty where none was written."""
 
     def __init__(
         self, request_id: str, time: float, method: str = "", raw_target: str = ""

@@ -51,6 +51,16 @@ class BodyRules(Protocol):
     async def __call__(self, admission: Admission, body: Body) -> Body: ...
 
 
+class CheckKey(Protocol):
+    """Does an Idempotency-Key mean anything for this operation?"""
+
+    def __call__(self, request: InboundRequest, call: AuthorizedCall) -> None: ...
+
+
+def ignore_key(request: InboundRequest, call: AuthorizedCall) -> None:
+    """Where nothing is known of keys."""
+
+
 class OwnJobs(Protocol):
     """Does the call reach the caller's own jobs alone? The body to be forwarded."""
 
@@ -101,6 +111,7 @@ class Pipeline:
     credential: IssueCredential
     own_jobs: OwnJobs
     audit: AuditLog
+    check_key: CheckKey = ignore_key
 
     async def admit(self, request: InboundRequest, record: AuditRecord) -> Admission:
         """Decide on the head alone. The caller releases the lease of the Admission."""
@@ -109,6 +120,8 @@ class Pipeline:
         record.user = user = await self.map_user(identity)
         record.call = call = self.authorize(request, identity, user)
         self.check_body(request, call)
+        if request.idempotency_key:
+            self.check_key(request, call)
         lease = await self.limit(identity, call)
         return Admission(request, identity, user, call, lease)
 

@@ -1,7 +1,6 @@
 """Settings -> `slurm-gateway serve` as a process of its own, without Slurm, an identity provider or the lab."""
 
 import http.client
-import json
 import os
 import signal
 import socket
@@ -19,7 +18,7 @@ import trustme
 
 from lab.ports import free_port
 from lab.toml_text import Settings, merged, to_toml
-from tests.configurations import usable
+from tests.configurations import ends_in, lines_in, usable
 
 PROGRAM = Path(sys.executable).parent / "slurm-gateway"
 START_SECONDS = 30.0
@@ -113,9 +112,14 @@ class Served:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The audit, the oldest first."""
-        lines = (self.folder / "audit.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        """The last record of every request, the oldest first."""
+        return ends_in(self.folder / "audit.jsonl")
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The audit, line by line, in all of its files that are not compressed."""
+        files = [*sorted(self.folder.glob("audit-*.jsonl")), self.folder / "audit.jsonl"]
+        return [line for file in files for line in lines_in(file)]
 
     @property
     def pid(self) -> int:

@@ -32,6 +32,7 @@ def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
         "authorize",
         "limit",
         "credential",
+        "idempotency",
         "forward",
         "audit",
     ]

@@ -88,6 +88,9 @@ def _sinks(audit: Audit) -> Iterator[Problem]:
         if name in seen:
             yield Problem(f"audit.sinks[{index}]", f"{name} stands twice", "remove one of them")
         seen.add(name)
+        if audit.durability == "off" and sink.required:
+            remedy = 'set required = false on every sink, or durability = "buffered"'
+            yield Problem(f"audit.sinks[{index}].required", "needs lines that are kept", remedy)
 
 
 def _body_caps(receive: Receive, catalogue: Catalogue) -> Iterator[Problem]:

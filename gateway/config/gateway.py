@@ -7,6 +7,7 @@ from gateway.config.authenticate import Authenticate
 from gateway.config.authorize import Authorize
 from gateway.config.credential import Credential
 from gateway.config.forward import Forward
+from gateway.config.idempotency import Idempotency
 from gateway.config.limit import Limit
 from gateway.config.map_user import MapUser
 from gateway.config.receive import Receive
@@ -31,6 +32,7 @@ class Gateway(BaseSettings):
     authorize: Authorize = Authorize()
     limit: Limit = Limit()
     credential: Credential
+    idempotency: Idempotency = Idempotency()
     forward: Forward
     audit: Audit
 

@@ -14,7 +14,17 @@ PID_FILE = "gateway.pid"
 OUTCOME_FILE = "reload.json"
 HASH_KEY_FILE = "audit-hash.key"
 BINDINGS_FILE = "bindings.sqlite"
-_OWN_FILES = (PID_FILE, OUTCOME_FILE, f".{OUTCOME_FILE}", HASH_KEY_FILE, BINDINGS_FILE)
+KEYS_FILE = "idempotency.sqlite"
+_OWN_FILES = (
+    PID_FILE,
+    OUTCOME_FILE,
+    f".{OUTCOME_FILE}",
+    HASH_KEY_FILE,
+    BINDINGS_FILE,
+    KEYS_FILE,
+    f"{KEYS_FILE}-wal",
+    f"{KEYS_FILE}-shm",
+)
 _OTHERS = 0o077
 
 

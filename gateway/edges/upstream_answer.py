@@ -57,10 +57,12 @@ class Source(Protocol):
 class Answer:
     """One answer. `whole` is its body where that came with the head; otherwise `read` gives pieces.
 
-    `seconds` is the time from the request's last byte to the answer's, 0.0 until then.
+    `seconds` is the time from the request's last byte to the answer's, 0.0 until then. `note` is for
+    the audit.
     """
 
     seconds = 0.0
+    note = ""
     _source: Source | None = None
     _room: "Room | None" = None
     _then: Callable[[], None] | None = None

@@ -12,6 +12,7 @@ from gateway.denial import Denied, Reason
 from gateway.model import InboundRequest, Secret, Target
 from gateway.request.client_address import ClientAddress
 from gateway.request.host import is_valid_host
+from gateway.request.idempotency_key import read_key
 from gateway.request.media_type import JSON, YAML, answer_type, body_type
 from gateway.request.target import canonical_target
 
@@ -36,6 +37,7 @@ _REPEATED: Final = {
     b"content-type": Reason.HEADER_MALFORMED,
     b"content-encoding": Reason.HEADER_MALFORMED,
     b"expect": Reason.HEADER_MALFORMED,
+    b"idempotency-key": Reason.IDEMPOTENCY_KEY_INVALID,
 }
 """Read fields that may come once, and what a second one means."""
 _READ: Final = _LISTS | _REPEATED.keys()
@@ -108,6 +110,7 @@ class Receive:
             _expects_continue(fields) and length != 0,
             self._client_address(peer, forwarded_for),
             _printable_tail(forwarded_for),
+            _idempotency_key(fields.get(b"idempotency-key")),
         )
 
     def client(
@@ -206,6 +209,16 @@ def _expects_continue(fields: dict[bytes, bytes]) -> bool:
     if expectation.lower() != b"100-continue":
         raise Denied(Reason.EXPECTATION_UNKNOWN)
     return True
+
+
+def _idempotency_key(value: bytes | None) -> str:
+    """The key, "" where none was sent."""
+    if value is None:
+        return ""
+    key = read_key(value)
+    if key is None:
+        raise Denied(Reason.IDEMPOTENCY_KEY_INVALID)
+    return key
 
 
 def _printable_tail(value: bytes) -> str:

@@ -75,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "disturbs_slurm: stops or kills daemons of a release, so nobody else may use it"
     )
+    config.addinivalue_line("markers", "settle(seconds): idempotency.settle_seconds of this test")
 
 
 @pytest.fixture(scope="session")

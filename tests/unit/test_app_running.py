@@ -136,7 +136,7 @@ async def test_unused_connections_of_a_replaced_client_are_closed_at_once(tmp_pa
 async def test_what_no_generation_uses_any_more_is_closed(tmp_path: Path) -> None:
     other = {"audit": {"sinks": [{"type": "file", "path": str(tmp_path / "other.jsonl")}]}}
     async with running(gateway_of(tmp_path)) as application:
-        sink: Any = application.current.trail._sinks[0]
+        sink: Any = application.current.recording.main
         application.adopt(await application.prepare(gateway_of(tmp_path, other)))
         await settled(lambda: sink._descriptor == -1)
 

@@ -136,3 +136,15 @@ def test_of_a_long_forwarded_for_the_end_is_kept_where_trusted_proxies_write() -
     assert request.client_address == "198.51.100.1"
     assert len(request.forwarded_for) == 1024
     assert request.forwarded_for.endswith("x, 198.51.100.1")
+
+
+def test_an_idempotency_key_is_read_with_and_without_quotes() -> None:
+    for value in (b'"key-1"', b"key-1", b" key-1\t"):
+        assert ask(Receive(), [HOST, (b"idempotency-key", value)]).idempotency_key == "key-1"
+    assert ask(Receive()).idempotency_key == ""
+
+
+@pytest.mark.parametrize("values", [[b""], [b"a b"], [b"x" * 256], [b"a", b"a"], [b'"a", "b"']])
+def test_an_idempotency_key_with_several_readings_is_refused(values: list[bytes]) -> None:
+    headers = [HOST, *((b"idempotency-key", value) for value in values)]
+    assert refusal_of(Receive(), headers).reason is Reason.IDEMPOTENCY_KEY_INVALID

@@ -1,0 +1,83 @@
+"""[idempotency] -> the upstream that keeps keys, its store, and the stage that refuses them where they mean nothing."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.app_shelf import Shelf
+from gateway.config.idempotency import Idempotency
+from gateway.edges.idempotent_upstream import IdempotentUpstream
+from gateway.edges.job_lookup import JobListLookup, Slots
+from gateway.edges.key_store import SqliteKeyStore
+from gateway.edges.key_turns import KeyTurns
+from gateway.edges.lost_job import FindLost
+from gateway.edges.process_file import KEYS_FILE
+from gateway.edges.slurmrestd import Slurmrestd
+from gateway.stages.idempotency import Caps, CheckKey, KeyStoreDoubt, Terms
+
+_SECONDS_BETWEEN_PURGES = 600.0
+_BROKEN_SECONDS = 172_800.0
+"""A key whose break is forgotten earlier than the key counts as broken now, which is only slower."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotent:
+    """`store` is None where keys are switched off."""
+
+    upstream: IdempotentUpstream | Slurmrestd
+    check_key: CheckKey
+    store: SqliteKeyStore | None
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What keys need from the rest of the gateway."""
+
+    state_directory: Path
+    slurmrestd: Slurmrestd
+    slots: Slots
+    turns: KeyTurns
+
+
+def make_idempotent(section: Idempotency, around: Around, shelf: Shelf) -> Idempotent:
+    """Opens nothing yet. The store is one for all generations."""
+    check_key = CheckKey(enabled=section.enabled)
+    if not section.enabled:
+        return Idempotent(around.slurmrestd, check_key, None)
+    path = around.state_directory / KEYS_FILE
+    store = shelf.take(
+        ("keys", path),
+        lambda: SqliteKeyStore(path),
+        run=lambda store: keep_clean(store, around.turns),
+        close=SqliteKeyStore.close,
+    )
+    terms = Terms(
+        keep_seconds=section.keep_seconds,
+        wait_seconds=section.wait_seconds,
+        marker_field=section.marker_field,
+        maximum_answer_bytes=section.maximum_answer_bytes,
+        caps=Caps(section.maximum_keys, section.maximum_keys_in_all),
+    )
+    lookup = JobListLookup(around.slurmrestd, around.slots, section.maximum_list_bytes)
+    find_lost = FindLost(
+        lookup, around.turns, section.settle_seconds, section.job_age_seconds, time.time
+    )
+    upstream = IdempotentUpstream(
+        around.slurmrestd, store, around.turns, find_lost, around.slots, terms, time.time
+    )
+    return Idempotent(upstream, check_key, store)
+
+
+async def keep_clean(store: SqliteKeyStore, turns: KeyTurns) -> None:
+    """Delete what has expired, now and then, for ever."""
+    while True:
+        try:
+            await store.purge(time.time())
+        except KeyStoreDoubt as doubt:
+            _log.warning("keys are not purged: %s", doubt)
+        turns.clean(_BROKEN_SECONDS)
+        await asyncio.sleep(_SECONDS_BETWEEN_PURGES)

@@ -1,0 +1,146 @@
+"""The file of keys: what survives, who may read it, and what becomes of it when somebody takes it away."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.edges.key_store import SqliteKeyStore
+from gateway.stages.idempotency import KeyEntry, KeyStoreDoubt, StoredAnswer
+from tests.fake_keys import CAPS
+
+NOW = 1_800_000_000.0
+
+
+def entry(key: str) -> KeyEntry:
+    return KeyEntry(key, "alice", "f", "m", "alice", "r", "this", NOW, NOW + 1000)
+
+
+async def opened(path: Path) -> SqliteKeyStore:
+    store = SqliteKeyStore(path)
+    store.create()
+    return store
+
+
+async def test_only_the_gateways_user_may_read_the_file_and_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite"
+    path.touch(0o644)
+    store = await opened(path)
+    await store.begin(entry("k"), NOW, CAPS)
+    modes = {one.name: one.stat().st_mode & 0o777 for one in os.scandir(tmp_path)}
+    assert modes == {"keys.sqlite": 0o600, "keys.sqlite-wal": 0o600, "keys.sqlite-shm": 0o600}
+    await store.close()
+
+
+async def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "keys.sqlite").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic"):
+        SqliteKeyStore(tmp_path / "keys.sqlite").create()
+
+
+async def test_a_second_opening_finds_and_counts_everything(tmp_path: Path) -> None:
+    first = await opened(tmp_path / "keys.sqlite")
+    await first.begin(entry("k"), NOW, CAPS)
+    await first.finish("k", StoredAnswer(200, "a/b", b"x"))
+    await first.close()
+    second = await opened(tmp_path / "keys.sqlite")
+    held = await second.begin(entry("k"), NOW, CAPS)
+    assert held.answer == StoredAnswer(200, "a/b", b"x")
+    await second.forget("k")
+    await second.close()
+
+
+_KILLED = """
+import asyncio, os, sys
+from pathlib import Path
+from gateway.edges.key_store import SqliteKeyStore
+from gateway.stages.idempotency import Caps, KeyEntry
+
+async def main():
+    store = SqliteKeyStore(Path(sys.argv[1]))
+    store.create()
+    async def one(number):
+        fresh = KeyEntry(str(number), "a", "f", "m", "u", "r", "h", 0.0, 1e10)
+        await store.begin(fresh, 1.0, Caps(10**6, 10**6))
+        os.write(1, b"%d\\n" % number)
+    for start in range(0, 10**6, 8):
+        await asyncio.gather(*(one(start + at) for at in range(8)))
+
+asyncio.run(main())
+"""
+
+
+async def test_whatever_was_said_to_be_kept_is_there_after_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite"
+    command = [sys.executable, "-c", _KILLED, str(path)]
+    process = subprocess.Popen(  # noqa: ASYNC220  # its output is read at the end
+        command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+    )
+    await asyncio.sleep(1.5)
+    process.send_signal(signal.SIGKILL)
+    said = set(process.communicate()[0].decode().split())
+    rows = sqlite3.connect(path).execute("SELECT key_hash FROM entry").fetchall()
+    assert len(said) > 8
+    assert said <= {key for (key,) in rows}
+
+
+async def test_requests_at_the_same_time_share_their_commits(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "keys.sqlite")
+    await asyncio.gather(*(store.begin(entry(str(number)), NOW, CAPS) for number in range(200)))
+    assert store.commits < 20
+    await store.close()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_a_file_that_is_taken_away_is_a_doubt_until_it_is_back(
+    tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "keys.sqlite"
+    store = await opened(path)
+    await store.begin(entry("k"), NOW, CAPS)
+    path.rename(tmp_path / "kept")
+    if how == "replaced":
+        path.write_bytes(b"no database")
+    for _ in range(2):
+        with pytest.raises(KeyStoreDoubt):
+            await store.begin(entry("2"), NOW, CAPS)
+    path.unlink(missing_ok=True)
+    (tmp_path / "kept").rename(path)
+    assert (await store.begin(entry("k"), NOW + 1, CAPS)).begun == NOW
+    await store.close()
+
+
+async def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 9")
+    with pytest.raises(OSError, match="another version"):
+        SqliteKeyStore(path).create()
+
+
+async def test_a_locked_file_is_a_doubt_and_recovers(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "keys.sqlite")
+    other = sqlite3.connect(tmp_path / "keys.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(KeyStoreDoubt):
+        await store.begin(entry("k"), NOW, CAPS)
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await store.begin(entry("k"), NOW, CAPS)).begun == NOW
+    await store.close()
+
+
+async def test_a_purge_of_very_many_goes_in_bounded_commits(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "keys.sqlite")
+    caps = CAPS._replace(each=10_000)
+    await asyncio.gather(*(store.begin(entry(str(number)), NOW, caps) for number in range(2500)))
+    before = store.commits
+    assert await store.purge(NOW + 1000) == 2500
+    assert store.commits - before == 3
+    await store.close()
