@@ -63,8 +63,8 @@ from gateway.web.visit import Serving
 from gateway.web.visit import Upstream as Forwarding
 
 _NSS_THREADS = 8
-_PARSING_THREADS = 2
-"""More would only take turns: one interpreter lock, and large bodies are rare."""
+_PARSING_THREADS = 1
+"""Two would take turns at the one interpreter lock, and let the event loop wait for both."""
 
 
 class BuildError(Exception):
@@ -157,7 +157,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         authorize=Authorize(workshop.catalogue, policy, make_conditions(config.authorize)),
         check_body=check_body,
         limit=make_limit(config, buckets),
-        body_rules=make_body_rules(policy),
+        body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
         slots=slots,
         credential=issuing.issue,
         own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
@@ -267,10 +267,10 @@ def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Condit
     return Conditions(by_role, now) if by_role else None
 
 
-def make_body_rules(policy: Policy) -> BodyRules:
+def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
     """What roles may ask for in bodies."""
     by_role = {name: role.fields for name, role in policy.roles.items()}
-    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body)
+    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
 
 
 def make_limit(config: Gateway, buckets: MemoryBuckets) -> Limit:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from gateway.slurm_api.fields import PRIVILEGED
 from lab.toml_text import Settings, merged
 from tests.serving import Served, trusting, write_pair
 
@@ -22,7 +23,15 @@ _MIB = 1 << 20
 CLASSES = ("read", "read-heavy", "submit", "job-write")
 UNLIMITED: Settings = {
     "limit": {"rates": dict.fromkeys(CLASSES, NEVER), "failed_authentications": NEVER},
-    "authorize": {"roles": {"user": {"allow": ["READ", "READ-HEAVY", "SUBMIT", "JOB-WRITE"]}}},
+    "authorize": {
+        "roles": {
+            "user": {
+                "allow": ["READ", "READ-HEAVY", "SUBMIT", "JOB-WRITE"],
+                # without a rule on fields bodies are forwarded unread, whatever is in them
+                "permit_fields": list(PRIVILEGED),
+            }
+        }
+    },
 }
 
 

@@ -49,7 +49,7 @@ async def test_a_role_is_not_held_with_a_token_that_lives_too_long(tmp_path: Pat
 async def test_failures_are_counted_in_the_metrics_and_a_known_token_is_still_heard(
     tmp_path: Path,
 ) -> None:
-    limits = {"failed_authentications_per_subject": "2/minute"}
+    limits = {"failed_authentications_per_subject": "2/day"}
     config = gateway_of(tmp_path, {"limit": limits})
     good = token_for("alice")
     async with running(config) as application:
