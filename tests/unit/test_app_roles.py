@@ -31,8 +31,8 @@ async def test_a_role_is_held_from_its_networks_and_a_refusal_says_so_in_the_aud
     assert inside.json()["code"] == "upstream-unreachable"  # it was let through
     assert (outside.status_code, outside.json()["code"]) == (403, "operation-unlisted")
     lines = (tmp_path / "audit.jsonl").read_text().splitlines()
-    noted = [json.loads(line) for line in lines]
-    assert "not held: operator (source network)" in noted[-1]["note"]
+    (refused,) = [line for line in map(json.loads, lines) if line["event"] == "denied"]
+    assert "not held: operator (source network)" in refused["note"]
 
 
 async def test_a_role_is_not_held_with_a_token_that_lives_too_long(tmp_path: Path) -> None:
