@@ -92,6 +92,10 @@ class IssueCredential(Protocol):
 class AuditLog(Protocol):
     """`open` before anything is forwarded, `close` when all is over, exactly once a request."""
 
+    def is_immediate(self, record: AuditRecord) -> bool:
+        """Whether neither would wait for this record now."""
+        ...
+
     async def open(self, record: AuditRecord) -> None: ...
 
     async def close(self, record: AuditRecord) -> None: ...

@@ -13,7 +13,7 @@ from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.web.proxy import Proxy
 from gateway.web.relay import BodyDeadlines
-from gateway.web.visit import Serving
+from gateway.web.serving import Serving
 from tests.asgi_client import AsgiClient
 from tests.fakes import FakeLease, make_credential, make_identity, make_user
 from tests.upstream_kit import READ, FakeUpstream, Plan
@@ -32,12 +32,14 @@ class World:
         """Real slots, in the place of one that everybody gets."""
         self.when_closing: Callable[[], object] = lambda: None
         self.opened = 0
+        self.ended = 0
         self.leased = 0
         self.lease, self.slot = FakeLease(), FakeLease()
         self.closing: asyncio.Event | None = None
         self.waiting_for_slot: asyncio.Event | None = None
         self.call: AuthorizedCall = READ
-        self.proxy = Proxy(lambda: self.serving, now=lambda: 1_800_000_000.0)
+        self.time = 1_800_000_000.0
+        self.proxy = Proxy(lambda: self.serving, now=lambda: self.time)
         self.serving = self._serving()
 
     def _serving(self) -> Serving:
@@ -97,6 +99,9 @@ class World:
         def __init__(self, world: "World") -> None:
             self.world = world
 
+        def is_immediate(self, record: AuditRecord) -> bool:
+            return self.world.closing is None
+
         async def open(self, record: AuditRecord) -> None:
             self.world.opened += 1
             if "open" in self.world.fails:
@@ -109,6 +114,9 @@ class World:
                 await self.world.closing.wait()
             if "close" in self.world.fails:
                 raise self.world.fails["close"]
+
+    def end(self) -> None:
+        self.ended += 1
 
     async def serve(self, client: AsgiClient) -> AuditRecord:
         """The request's one record, with everything given back."""

@@ -69,6 +69,12 @@ class AuditTrail:
         for observe in self._observers:
             observe(record)
 
+    def is_immediate(self, record: AuditRecord) -> bool:
+        """Whether its lines are as safe as its class asks for as soon as they are written."""
+        if self._durable_reads or self.journal.lags:
+            return False
+        return record.call is not None and not self._changes_state(record.call)
+
     def _is_durable(self, record: AuditRecord) -> bool:
         """Whether its lines wait for the disk. A refusal without an operation changes nothing."""
         if self._durable_reads:

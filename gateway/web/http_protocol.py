@@ -32,7 +32,7 @@ from uvicorn.server import ServerState
 
 from gateway.denial import Denied, Reason
 from gateway.web.body_framing import BodyFraming, body_framing
-from gateway.web.exchange import Connection, Exchange, Outlet, Problem
+from gateway.web.exchange import Connection, Exchange, Outlet, Problem, Standin
 from gateway.web.head_form import HEAD_END, check_complete, check_partial, method_and_target
 from gateway.web.head_memo import HeadMemo
 from gateway.web.idleness import Idleness
@@ -93,6 +93,7 @@ class HardenedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         outlet = Outlet(transport, self._finish, self.terms.late_writes)
         self._outlet = cast("asyncio.Transport", outlet)
+        self._standin = cast("asyncio.Task[None]", Standin(transport.abort))
         self._own = Connection(
             self.app,
             outlet.write_late,
@@ -101,6 +102,7 @@ class HardenedProtocol(HttpToolsProtocol):
             self._turns.task,
             self._watch,
             self._unwatch,
+            self._turns.start,
         )
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 
@@ -113,10 +115,11 @@ class HardenedProtocol(HttpToolsProtocol):
             self._stall.cancel()
         super().connection_lost(exc)
         self._idleness.end()
-        self._turns.end()
         gone, self._gone = self._gone, None
         if gone is not None:
-            gone()
+            gone()  # what callbacks have served so far goes on in the task, before that ends
+        self._turns.end()
+        self.tasks.discard(self._standin)
 
     def shutdown(self) -> None:
         """Close when the answer under way, if any, is complete."""
@@ -218,9 +221,19 @@ class HardenedProtocol(HttpToolsProtocol):
         self.cycle = self._exchange = exchange = self._known.again()
         exchange.default_headers = self.server_state.default_headers
         exchange.keep_alive = self._is_reusable
+        if exchange.memo.lane is not None and self._turns.is_idle and self._rides(exchange):
+            return
         if exchange.serve is None:
             self._event.set()  # the whole request has come
         self._turns.start(exchange)
+
+    def _rides(self, exchange: Exchange) -> bool:
+        """Whether it is served without a task; see express.py."""
+        self.tasks.add(self._standin)
+        if exchange.memo.rides(exchange):
+            return True
+        self.tasks.discard(self._standin)
+        return False
 
     def _take_body(self, body: BodyFraming, data: bytes) -> bytes:
         end = body.take(data)
@@ -301,6 +314,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is complete: go on with what came in the meantime."""
         self._gone = None
+        self.tasks.discard(self._standin)
         self.server_state.total_requests += 1
         if self._is_over or self.transport.is_closing():
             return

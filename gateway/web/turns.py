@@ -43,6 +43,11 @@ class Turns:
         else:
             self._due = exchange
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the exchange before has returned, so that another way may take the next."""
+        return self._waiter is not None
+
     def task(self) -> asyncio.Task[None] | None:
         """The one that all exchanges run in; None before the first."""
         return self._task
