@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -175,6 +176,7 @@ async def _steps(shown: Request, fresh: Step, times: int) -> list[Timed]:
     admission = await pipeline.admit(inbound, record)
     grant = await pipeline.settle(admission, None, record)
     grant.slot.release()
+    await pipeline.audit.close(record)
     admission.lease.release()
     request, identity, cluster_user, call, _ = admission
     write_head = RequestHead("127.0.0.1:6820")
@@ -191,6 +193,14 @@ async def _steps(shown: Request, fresh: Step, times: int) -> list[Timed]:
         (await pipeline.settle(admitted, None, entry)).slot.release()
         admitted.lease.release()
         await pipeline.audit.close(entry)
+
+    async def audit() -> None:
+        entry = copy(record)
+        await pipeline.audit.open(entry)
+        await pipeline.audit.close(entry)
+
+    async def copied() -> None:
+        copy(record)
 
     return [
         Timed("an empty step (already in every line below)", _nothing, times),
@@ -211,7 +221,8 @@ async def _steps(shown: Request, fresh: Step, times: int) -> list[Timed]:
         ),
         Timed("request head to slurmrestd", _sync(lambda: _head(write_head, grant)), times),
         Timed("answer head from slurmrestd", _sync(lambda: read_head(ANSWER_HEAD)), times),
-        Timed("audit line, written to the file", lambda: pipeline.audit.close(record), times),
+        Timed("a copy of the record (already in the line below)", copied, times),
+        Timed("both audit lines, chained and written to the file", audit, times),
         Timed("receive + admit + settle + audit", admit_and_settle, times),
     ]
 

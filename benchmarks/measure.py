@@ -111,10 +111,10 @@ def measure_download(subject: Subject, downloads: int, pace: Pace | None) -> Mea
 
 
 def measure_upload(subject: Subject, uploads: int) -> Measure:
-    """Submit a job of 50 MB some times over one kept connection."""
+    """Send a body of 50 MB some times over one kept connection."""
     head, tail = b'{"script":"', b'"}'
     body = head + b"x" * (UPLOAD_BYTES - len(head) - len(tail)) + tail
-    request = post_request(subject.backend.submit_target, subject.endpoint, body)
+    request = post_request(subject.backend.upload_target, subject.endpoint, body)
     samples = Samples()
     with (
         costing(subject.tree) as cost,

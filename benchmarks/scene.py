@@ -16,7 +16,7 @@ class Backend:
     port: int
     small_target: str
     large_target: str
-    submit_target: str
+    upload_target: str
     slurm_user: str
     slurm_token: str = field(repr=False)
     key_file: Path

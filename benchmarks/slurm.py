@@ -35,7 +35,7 @@ def _backend(release: SlurmRelease) -> Backend:
         port=release.ports["slurmrestd"],
         small_target=f"/slurm/{version}/ping",
         large_target=f"/slurm/{version}/jobs",
-        submit_target=f"/slurm/{version}/job/submit",
+        upload_target=f"/slurmdb/{version}/qos",
         slurm_user=USER,
         slurm_token=release.token(USER, LIFETIME_SECONDS),
         key_file=release.key_file,

@@ -1,6 +1,6 @@
 """A folder -> an nginx that answers like a slurmrestd which costs nothing.
 
-300 bytes of JSON for a ping or a submit (whose body it reads to the end), 200 MB for the list of
+300 bytes of JSON for a ping or an upload (whose body it reads to the end), 200 MB for the list of
 jobs, over kept connections: what is left to measure is the way there.
 """
 
@@ -18,7 +18,8 @@ SMALL_BYTES = 300
 LARGE_BYTES = 200_000_000
 SMALL_TARGET = "/slurm/v0.0.38/ping"
 LARGE_TARGET = "/slurm/v0.0.38/jobs"
-SUBMIT_TARGET = "/slurm/v0.0.38/job/submit"
+UPLOAD_TARGET = "/slurmdb/v0.0.38/qos"
+"""Under no rules of roles, which would parse the body and take 16 MiB of it at the most."""
 DIAG_TARGET = "/slurm/v0.0.38/diag"
 REFUSAL = '{"errors":[{"error_number":1007,"error":"Protocol authentication error"}]}'
 
@@ -33,7 +34,7 @@ SERVER = """\
             return 200 '{answer}';
         }}
         location = {large} {{ alias {file}; }}
-        location = {submit} {{
+        location = {upload} {{
             # A `return` here would answer before the body is there; a proxy reads all of it first.
             client_body_buffer_size 64m;
             proxy_pass_request_body off;
@@ -60,7 +61,7 @@ def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
         refusal=REFUSAL,
         large=LARGE_TARGET,
         file=file,
-        submit=SUBMIT_TARGET,
+        upload=UPLOAD_TARGET,
     )
     with running(nginx_command(folder, inside), port, folder / "stub.log"):
         yield Backend(
@@ -68,7 +69,7 @@ def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
             port=port,
             small_target=SMALL_TARGET,
             large_target=LARGE_TARGET,
-            submit_target=SUBMIT_TARGET,
+            upload_target=UPLOAD_TARGET,
             slurm_user=slurm_user,
             slurm_token="unchecked",  # noqa: S106 - the stub looks at no token
             key_file=key_file,

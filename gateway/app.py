@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from gateway.app_audit import Recording, make_recording
 from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
 from gateway.app_shelf import Shelf
@@ -27,12 +28,10 @@ from gateway.app_upstream import (
     make_slots,
     make_upstream,
 )
-from gateway.config.audit import Audit, FileSink, Sink, StdoutSink
 from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
 from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
-from gateway.edges import audit_sinks
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
@@ -46,7 +45,7 @@ from gateway.model import AuditRecord, Clock, Risk
 from gateway.pipeline import Pipeline
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import Policy, parse_policy
-from gateway.stages.audit import AuditSink, AuditTrail
+from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
@@ -64,8 +63,8 @@ from gateway.web.visit import Serving
 from gateway.web.visit import Upstream as Forwarding
 
 _NSS_THREADS = 8
-_PARSING_THREADS = 2
-"""More would only take turns: one interpreter lock, and large bodies are rare."""
+_PARSING_THREADS = 1
+"""Two would take turns at the one interpreter lock, and let the event loop wait for both."""
 
 
 class BuildError(Exception):
@@ -99,8 +98,8 @@ class Generation:
     issuing: Issuing
     upstream: Upstream
     slots: FairSlots
+    recording: Recording
     idempotent: Idempotent
-    trail: AuditTrail
     attempts: AttemptMemory
     serving: Serving
     portal: Audited
@@ -108,6 +107,11 @@ class Generation:
     running: int = 0
     is_retired: bool = False
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def trail(self) -> AuditTrail:
+        """The audit of what is served by itself."""
+        return self.recording.trail
 
     def __post_init__(self) -> None:
         """What is served by it counts as running."""
@@ -153,11 +157,11 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         authorize=Authorize(workshop.catalogue, policy, make_conditions(config.authorize)),
         check_body=check_body,
         limit=make_limit(config, buckets),
-        body_rules=make_body_rules(policy),
+        body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
         slots=slots,
         credential=issuing.issue,
         own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
-        audit=files.trail,
+        audit=files.recording.trail,
         check_key=idempotent.check_key,
     )
     serving = make_serving(config, check_body, pipeline, idempotent.upstream)
@@ -169,11 +173,11 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         issuing=issuing,
         upstream=upstream,
         slots=slots,
+        recording=files.recording,
         idempotent=idempotent,
-        trail=files.trail,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
-        portal=make_portal(config, files.trail, serving.receive),
+        portal=make_portal(config, files.recording.trail, serving.receive),
     )
 
 
@@ -182,7 +186,7 @@ class _Files(NamedTuple):
 
     identification: Identification
     mapped: Mapped
-    trail: AuditTrail
+    recording: Recording
 
 
 def _open_files(
@@ -202,10 +206,10 @@ def _open_files(
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
     with _noting(problems, "audit"):
-        trail = make_trail(config.audit, server.cluster, workshop.observers, shelf)
+        recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, trail)
+    return _Files(identification, mapped, recording)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -263,10 +267,10 @@ def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Condit
     return Conditions(by_role, now) if by_role else None
 
 
-def make_body_rules(policy: Policy) -> BodyRules:
+def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
     """What roles may ask for in bodies."""
     by_role = {name: role.fields for name, role in policy.roles.items()}
-    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body)
+    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
 
 
 def make_limit(config: Gateway, buckets: MemoryBuckets) -> Limit:
@@ -296,39 +300,6 @@ def make_failure_budget(
     )
     memory = shelf.take("failed-attempts", AttemptMemory)
     return FailedAttempts(rates, buckets, memory, time.monotonic)
-
-
-def make_trail(
-    section: Audit,
-    cluster: str,
-    observers: Sequence[Callable[[AuditRecord], None]],
-    shelf: Shelf,
-) -> AuditTrail:
-    """Kept over a reload that leaves the section alone. Raises OSError."""
-    sinks = [_make_sink(sink, shelf) for sink in section.sinks]
-    return shelf.take(
-        ("trail", section, cluster),
-        lambda: AuditTrail(
-            sinks,
-            cluster=cluster,
-            listed_query_values=frozenset(section.listed_query_values),
-            observers=observers,
-        ),
-    )
-
-
-def _make_sink(sink: Sink, shelf: Shelf) -> AuditSink:
-    match sink:
-        case FileSink():
-            return shelf.take(
-                ("sink", sink),
-                lambda: audit_sinks.FileSink(sink.path, sink.rotate_bytes, time.time),
-                close=audit_sinks.FileSink.close,
-            )
-        case StdoutSink():
-            return shelf.take(("sink", sink), audit_sinks.StdoutSink)
-        case never:
-            assert_never(never)
 
 
 def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audited:

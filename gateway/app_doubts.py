@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.app_identity import user_rules
+from gateway.config.audit import Audit, SyslogSink
 from gateway.config.authenticate import Issuer
 from gateway.config.credential import Attach, Mint, Passthrough
 from gateway.config.forward import Forward
@@ -26,6 +27,7 @@ def find_doubts(gateway: Gateway) -> list[Problem]:
         *_doubt_roles(gateway),
         *_doubt_credential(gateway),
         *_doubt_forward(gateway.forward),
+        *_doubt_audit(gateway.audit),
         *_doubt_paths(gateway),
     ]
 
@@ -137,6 +139,19 @@ def _doubt_forward(forward: Forward) -> Iterator[Problem]:
     if host is not None and not is_loopback_host(host):
         what = "Slurm tokens cross the network to slurmrestd in the clear"
         yield Problem("forward.upstream", what, "run the gateway on slurmrestd's host")
+
+
+def _doubt_audit(audit: Audit) -> Iterator[Problem]:
+    if audit.durability == "off":
+        what = "a crash loses records of what was done, and nothing notices"
+        yield Problem("audit.durability", what, "for measuring only: leave it out")
+    elif not any(sink.required for sink in audit.sinks):
+        what = "no sink is required: requests pass unrecorded where none takes lines"
+        yield Problem("audit.sinks", what, "leave required = true on the file")
+    for index, sink in enumerate(audit.sinks):
+        if isinstance(sink, SyslogSink) and sink.address.startswith("tcp:"):
+            what = "who does what crosses the network in the clear, and can be changed on its way"
+            yield Problem(f"audit.sinks[{index}].address", what, "prefer tls:")
 
 
 def _doubt_paths(gateway: Gateway) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """Generations, one after the other -> one ASGI application that is never without one."""
 
 import asyncio
+import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,6 +9,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.app import BuildError, Generation, Workshop, build, try_out
+from gateway.app_audit import audit_paths
 from gateway.app_shelf import Shelf
 from gateway.app_state import (
     audit_part,
@@ -20,6 +22,7 @@ from gateway.app_state import (
     table_part,
     upstream_part,
 )
+from gateway.config.fingerprints import changes, fingerprints
 from gateway.config.gateway import Gateway
 from gateway.config.problem import Problem
 from gateway.denial import Denied
@@ -71,6 +74,11 @@ def fixed_settings(running: Gateway, fresh: Gateway) -> list[Problem]:
         what = "TLS cannot be switched on or off while the gateway runs"
         problems.append(Problem("server.tls_key_file", what, "restart the gateway"))
     return problems
+
+
+def version() -> str:
+    """Of the gateway that runs."""
+    return importlib.metadata.version("slurm-gateway")
 
 
 class Application:
@@ -160,6 +168,7 @@ class Application:
         """Put a prepared generation in force; requests that run end in the one they began in."""
         previous = self._generation
         generation.number = previous.number + 1 if previous else 1
+        self._record_beginning(previous, generation)
         generation.shelf.start()
         self._generation = generation
         if previous is None:
@@ -171,11 +180,35 @@ class Application:
         retire = _retire(previous, generation, self._retiring)
         self._retiring = asyncio.get_running_loop().create_task(retire)
 
+    def _record_beginning(self, previous: Generation | None, generation: Generation) -> None:
+        """What a reload changed, or all settings at a start: as hashes, because values are nobody's business."""
+        key = self._workshop.hash_key
+        settings = fingerprints(generation.config, key)
+        facts: dict[str, object] = {"generation": generation.number, "version": version()}
+        if previous is None:
+            generation.recording.begin("start", {**facts, "settings": settings})
+            return
+        changed = changes(fingerprints(previous.config, key), settings)
+        generation.recording.begin("reload", {**facts, "accepted": True, "changed": changed})
+
+    def record_refused_reload(self, problems: Sequence[str]) -> None:
+        """Somebody wanted something else to be in force. Only the places of what is wrong are told."""
+        now = self.current
+        places = [problem.partition(":")[0][:200] for problem in problems[:20]]
+        facts = {"generation": now.number, "version": version(), "accepted": False}
+        now.recording.journal.event("reload", {**facts, "problems": places})
+
+    def rotate_audit(self) -> None:
+        """Begin a new audit file. A signal may come before there is any."""
+        if self._generation is not None:
+            self._generation.recording.rotate()
+
     async def stop(self) -> None:
         """End everything, also what older generations still hold."""
         if self._retiring is not None:
             await asyncio.wait([self._retiring], timeout=_RETIRE_SECONDS)
         if self._generation is not None:
+            await self._generation.recording.end()
             await self._generation.shelf.close_except(None)
 
     def operations(self) -> Starlette:
@@ -192,7 +225,7 @@ class Application:
         return [
             key_part(keys),
             credential_part(now.issuing, now.upstream),
-            audit_part(now.trail),
+            audit_part(now.recording.journal, audit_paths(now.config.audit)),
             disk_part(now.config.server.state_directory),
             draining,
             upstream_part(now.upstream),
@@ -212,8 +245,10 @@ class Application:
             pool_in_use=pool.opened - pool.unused,
             pool_idle=pool.unused,
             keys=key_readings(keys),
-            audit_lines=now.trail.written,
-            audit_failures=now.trail.failures,
+            audit_lines=now.recording.journal.written,
+            audit_failures=now.recording.journal.failures,
+            audit_dropped=sum(sink.dropped for sink in now.recording.journal.others),
+            audit_head=now.recording.book.upkeep.head,
             failed_authentications=now.attempts.failed,
             refused_attempts=now.attempts.refused,
         )

@@ -1,19 +1,22 @@
 """A generation -> what /readyz tells of it, and what /metrics reads off it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.app_idempotency import Idempotent
 from gateway.app_identity import Identification, Mapped
 from gateway.app_upstream import Issuing, Upstream
+from gateway.audit.journal import Journal
 from gateway.edges.jwks import KeyState
-from gateway.stages.audit import AuditTrail
 from gateway.web.metrics import KeyReading
 from gateway.web.operations import Part
 
 MINIMUM_ROOM_BYTES = 256 * 1024 * 1024
 """Room for a handful of the largest request bodies in the state directory."""
+
+SCARCE_PERCENT = 10
+"""Free space of a disk with audit files below which it is warned."""
 
 
 def key_part(keys: Mapping[str, KeyState]) -> Part:
@@ -38,9 +41,27 @@ def credential_part(issuing: Issuing, upstream: Upstream) -> Part:
     return Part("credential", not problem, problem)
 
 
-def audit_part(trail: AuditTrail) -> Part:
-    """Not ready while a sink does not take lines."""
-    return Part("audit", trail.is_working, {"lines": trail.written, "failures": trail.failures})
+def audit_part(journal: Journal, files: Sequence[Path]) -> Part:
+    """Not ready while nothing can be recorded. Other sinks, and disks that get full, are told."""
+    others = [sink.problem for sink in journal.others if sink.problem]
+    detail = {
+        "lines": journal.written,
+        "failures": journal.failures,
+        "problem": journal.problem,
+        "other_sinks": others,
+        "dropped": sum(sink.dropped for sink in journal.others),
+        "warnings": [warning for file in files if (warning := _scarce(file.parent))],
+    }
+    return Part("audit", not journal.problem, detail)
+
+
+def _scarce(directory: Path) -> str:
+    try:
+        room = os.statvfs(directory)
+    except OSError as error:
+        return f"{directory}: {error.strerror}"
+    percent = 100 * room.f_bavail // max(room.f_blocks, 1)
+    return f"{directory} has {percent} % free" if percent < SCARCE_PERCENT else ""
 
 
 def disk_part(state_directory: Path) -> Part:

@@ -54,6 +54,22 @@ def _load(command: str) -> ModuleType:
         ) from error
 
 
+class _ServerGroup(click.Group):
+    """Commands of the server that are loaded when one of them, or their list, is asked for."""
+
+    def _loaded(self) -> click.Group:
+        group: click.Group = getattr(_load(self.name or ""), self.name or "")
+        return group
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Their names."""
+        return self._loaded().list_commands(context)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """One of them."""
+        return self._loaded().get_command(context, name)
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
@@ -84,6 +100,7 @@ def main(context: click.Context) -> None:
 Signals:
   SIGTERM, SIGINT  finish running requests within server.drain_seconds, then exit with 0
   SIGHUP           take configuration, tables, keys and certificate over, or change nothing
+  SIGUSR1          begin a new audit file; say so after renaming the old one
 """
 )
 @_config_option
@@ -248,6 +265,20 @@ def remove_binding(config: Path, **which: str | None) -> None:
     if (which["issuer"] is not None) if which["user"] is not None else not named:
         raise click.UsageError("give ISSUER and SUBJECT, or --user NAME")
     sys.exit(_load("bindings").remove(config, os.environ, **which))
+
+
+main.add_command(
+    _ServerGroup(
+        "audit",
+        help="Verify, search, follow and sum up the audit.",
+        no_args_is_help=True,
+        epilog="""\b
+Examples:
+  slurm-gateway audit verify --key-file key.json /var/log/slurm-gateway/audit*
+  slurm-gateway audit verify --help
+""",
+    )
+)
 
 
 if __name__ == "__main__":

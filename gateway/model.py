@@ -246,6 +246,8 @@ class AuditRecord:
     upstream_seconds: float = 0.0
     total_seconds: float = 0.0
     complete: bool = False
+    opened: str = ""
+    """What its first line in the audit says of it; empty where none was written."""
 
     def __init__(
         self, request_id: str, time: float, method: str = "", raw_target: str = ""

@@ -138,7 +138,7 @@ class Pipeline:
                 admission.identity, admission.user, admission.request.bearer
             )
             if admission.call.own_jobs_only:
-                body = await self.own_jobs(admission, body, credential)
+                body = await self._held(admission, body, credential, record)
             record.granted, record.rule = True, admission.call.rule
             await self.audit.open(record)
         except BaseException:
@@ -152,6 +152,19 @@ class Pipeline:
         settled = await self.body_rules(admission, body)
         if settled is not body:
             record.note = "forced fields were written into the body"
+        return settled
+
+    async def _held(
+        self,
+        admission: Admission,
+        body: Body | None,
+        credential: UpstreamCredential,
+        record: AuditRecord,
+    ) -> Body | None:
+        """The body that reaches the caller's own jobs alone."""
+        settled = await self.own_jobs(admission, body, credential)
+        if settled is not body:
+            record.note = "the body's filter was set to the caller"
         return settled
 
 

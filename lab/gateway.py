@@ -204,10 +204,11 @@ class GatewayProcess:
             connection.close()
 
     def audit_records(self) -> list[dict[str, Any]]:
-        """Every record so far, the oldest first."""
+        """The last record of every request so far, the oldest first."""
         if not self.audit_file.exists():
             return []
-        return [json.loads(line) for line in self.audit_file.read_text().splitlines()]
+        lines = [json.loads(line) for line in self.audit_file.read_text().splitlines()]
+        return [line for line in lines if line["event"] in ("end", "denied")]
 
     def audit_record(self, request_id: str, seconds: float = 5.0) -> dict[str, Any]:
         """The record of one request, which may be written a moment after the answer. LabError when there is none."""

@@ -76,3 +76,13 @@ def token_for(user: str, seconds: float = 600, **claims: object) -> str:
     base = {"iss": ISSUER, "aud": audience, "sub": f"subject-of-{user}", "uid": user}
     times = {"iat": now, "exp": now + int(seconds)}
     return make_token(base_header(), {**base, **times, **claims}, "rsa:issuer")
+
+
+def lines_in(audit: Path) -> list[dict[str, Any]]:
+    """All lines of a file of the audit."""
+    return [json.loads(line) for line in audit.read_text().splitlines()]
+
+
+def ends_in(audit: Path) -> list[dict[str, Any]]:
+    """The last record of every request in it."""
+    return [line for line in lines_in(audit) if line["event"] in ("end", "denied")]

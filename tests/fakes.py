@@ -1,8 +1,12 @@
 """One fake for each Protocol of the core, and the values that tests begin with."""
 
+import errno
+import json
+import sys
 from dataclasses import replace
 from typing import Any
 
+from gateway.audit.sinks import Turn
 from gateway.denial import Denied
 from gateway.model import (
     AuditRecord,
@@ -59,23 +63,52 @@ class FakeRateStore:
 
 
 class FakeSink:
-    """An audit sink in memory that can be told to fail."""
+    """An audit's main sink in memory that can be told to fail, and to be out of room."""
+
+    size = 0
+    lags = False
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.error: OSError | None = None
+        self.turn: Turn | None = None
+        self.room_to = sys.maxsize
+        self.settled: list[bool] = []
         self.closed = False
 
-    def write(self, line: bytes) -> None:
-        self.probe()
-        self.lines.append(line)
+    def begin(self, problem: str = "") -> Turn | None:
+        """Nothing to begin."""
 
-    def probe(self) -> None:
+    def write(self, line: bytes) -> None:
+        self.repair()
+        self.lines.append(line)
+        self.size += len(line)
+
+    def make_room(self, count: int) -> None:
+        if self.size + count > self.room_to:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def look(self) -> Turn | None:
+        turn, self.turn = self.turn, None
+        return turn
+
+    rotate = look
+
+    def repair(self) -> Turn | None:
         if self.error is not None:
             raise self.error
+        return None
+
+    async def settle(self, *, durable: bool) -> None:
+        self.repair()
+        self.settled.append(durable)
 
     def close(self) -> None:
         self.closed = True
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
 
 
 class StageDouble:

@@ -68,6 +68,9 @@ class Slurm:
     """While it is not set, slurmctld is stopped, and works off what waits when it goes on."""
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     rewrites_comments: bool = False
+    working_off_seconds: float = 1.0
+    """From going on to taking what waits."""
+    is_list_broken: bool = False
 
     async def send(self, grant: Grant) -> Answer:
         fate = self.fates.pop(0) if self.fates else Fate.ANSWERED
@@ -100,7 +103,7 @@ class Slurm:
             await asyncio.sleep(self.answer_seconds + self.late_seconds)
             if self.resumed is not None:
                 await self.resumed.wait()
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(self.working_off_seconds)
             self._take(grant, body)
 
         task = asyncio.get_running_loop().create_task(arrive())
@@ -126,6 +129,8 @@ class Slurm:
         """As old as a read may be: what was there when slurmctld took it up."""
         self.looks += 1
         await self.pulse(grant)
+        if self.is_list_broken:
+            raise LookupFailed("the list is too long")
         listed = [
             {
                 "job_id": job.job_id,

@@ -1,7 +1,6 @@
 """Settings -> `slurm-gateway serve` as a process of its own, without Slurm, an identity provider or the lab."""
 
 import http.client
-import json
 import os
 import signal
 import socket
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import trustme
 
 from lab.ports import free_port
 from lab.toml_text import Settings, merged, to_toml
-from tests.configurations import usable
+from tests.configurations import ends_in, lines_in, usable
 
 PROGRAM = Path(sys.executable).parent / "slurm-gateway"
 START_SECONDS = 30.0
@@ -113,9 +112,14 @@ class Served:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The audit, the oldest first."""
-        lines = (self.folder / "audit.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        """The last record of every request, the oldest first."""
+        return ends_in(self.folder / "audit.jsonl")
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The audit, line by line, in all of its files that are not compressed."""
+        files = [*sorted(self.folder.glob("audit-*.jsonl")), self.folder / "audit.jsonl"]
+        return [line for file in files for line in lines_in(file)]
 
     @property
     def pid(self) -> int:
@@ -226,11 +230,11 @@ class SlowSlurm:
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection:
+        with connection, suppress(OSError):  # a gateway that was killed reads no answer
             if b"\r\n\r\n" in connection.recv(65536):
                 self.asked.set()
                 self.go.wait(30)
-                head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
                 connection.sendall(head + b"Content-Length: 10\r\n\r\n" + b'{"late":1}')
                 connection.recv(1)
 

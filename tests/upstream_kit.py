@@ -145,6 +145,7 @@ class Plan:
     breaks: bool = False
     """The connection ends before the last piece."""
     is_away: bool = False
+    note: str = ""
     waits: asyncio.Event | None = None
     """The answer begins when this is set."""
 
@@ -172,7 +173,9 @@ class FakeUpstream:
             raise Denied(Reason.CREDENTIAL_REFUSED, members=outcome(call, "not-run"))
         if len(plan.pieces) == 1 and not plan.breaks:
             grant.slot.release()
-            return Answer(head_of(plan), plan.pieces[0])
+            whole = Answer(head_of(plan), plan.pieces[0])
+            whole.note = plan.note
+            return whole
         found = Answer(head_of(plan), None, _FakeSource(self), 1 << 20)
         for piece in plan.pieces[: -1 if plan.breaks else None]:
             found.feed(piece)

@@ -28,6 +28,9 @@ claim = "preferred_username"
 [map_user]
 must_exist = true
 
+[authorize.roles.user]
+allow = ["READ", "READ-HEAVY", "SUBMIT", "JOB-WRITE", "POST /slurmdb/*/qos"]
+
 [limit]
 concurrent_per_identity = 10000
 [limit.rates]
@@ -35,6 +38,7 @@ read = "100000000/minute"
 read-heavy = "100000000/minute"
 submit = "100000000/minute"
 job-write = "100000000/minute"
+admin = "100000000/minute"
 
 [credential]
 provider = "mint"

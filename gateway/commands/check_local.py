@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.app_audit import make_syslog_writer
 from gateway.app_identity import make_deny_list, open_table
 from gateway.app_shelf import Shelf
 from gateway.app_state import MINIMUM_ROOM_BYTES
 from gateway.commands.reporting import Findings
-from gateway.config.audit import Audit, FileSink
+from gateway.config.audit import Audit, FileSink, SyslogSink
 from gateway.config.gateway import Gateway
 from gateway.config.server import Server
 from gateway.edges.edited_file import FileUnusable
@@ -155,10 +156,26 @@ def check_lists(gateway: Gateway, shelf: Shelf, findings: Findings) -> None:
 def check_audit(audit: Audit, findings: Findings) -> None:
     """Each sink takes lines; files are not made here, or they might belong to the wrong user."""
     for sink in audit.sinks:
-        if isinstance(sink, FileSink):
-            _check_file_sink(sink.path, findings)
-        else:
-            findings.good("standard output")
+        match sink:
+            case FileSink():
+                _check_file_sink(sink.path, findings)
+            case SyslogSink():
+                _check_syslog(sink, findings)
+            case _:
+                findings.good("standard output")
+
+
+def _check_syslog(sink: SyslogSink, findings: Findings) -> None:
+    """Nothing is sent: a connection, and for TLS the server's certificate."""
+    try:
+        writer = make_syslog_writer(sink)
+        writer.connect()
+    except OSError as error:
+        report = findings.bad if sink.required else findings.doubt
+        report(f"syslog {sink.address}: {error.strerror or error}", "start the server, or its TLS")
+    else:
+        writer.close()
+        findings.good(f"syslog {sink.address} can be reached")
 
 
 def _check_file_sink(path: Path, findings: Findings) -> None:

@@ -144,7 +144,7 @@ class _Explaining:
         policy = make_policy(gateway.authorize, self._catalogue)
         conditions = make_conditions(gateway.authorize)
         self._authorize = Authorize(self._catalogue, policy, conditions)
-        self._body_rules = make_body_rules(policy)
+        self._body_rules = make_body_rules(policy, gateway.receive.maximum_ruled_body_bytes)
 
     async def ask(self, asked: Asked) -> None:
         """Raises Denied where a stage refuses."""

@@ -105,6 +105,7 @@ class Serving:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._application.rotate_audit)
         server = self._gateway.server
         pair = _read_pair_of(server)
         self._tls = new_context(pair) if pair else None
@@ -187,6 +188,8 @@ class Serving:
             problems = await self._reload()
             for problem in problems:
                 _log.error("reload refused: %s", problem)
+            if problems:
+                self._application.record_refused_reload(problems)
             write_outcome(
                 self._gateway.server.state_directory,
                 started,

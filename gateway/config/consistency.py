@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from gateway.config.audit import Audit, FileSink
+from gateway.config.audit import Audit, FileSink, Sink, SyslogSink
 from gateway.config.authenticate import Authenticate
 from gateway.config.authorize import Authorize
 from gateway.config.credential import Attach, Mint
@@ -84,10 +84,33 @@ def _credential(users: MapUser, credential: object) -> Iterator[Problem]:
 def _sinks(audit: Audit) -> Iterator[Problem]:
     seen: set[object] = set()
     for index, sink in enumerate(audit.sinks):
-        name = sink.path if isinstance(sink, FileSink) else sink.type
+        name = _name_of_sink(sink)
         if name in seen:
             yield Problem(f"audit.sinks[{index}]", f"{name} stands twice", "remove one of them")
         seen.add(name)
+        if audit.durability == "off" and sink.required:
+            remedy = 'set required = false on every sink, or durability = "buffered"'
+            yield Problem(f"audit.sinks[{index}].required", "needs lines that are kept", remedy)
+
+        if isinstance(sink, SyslogSink) and not sink.address.startswith("tls:"):
+            yield from _tls_without_tls(f"audit.sinks[{index}]", sink)
+
+
+def _name_of_sink(sink: Sink) -> object:
+    match sink:
+        case FileSink(path=path):
+            return path
+        case SyslogSink(address=address):
+            return address
+        case _:
+            return sink.type
+
+
+def _tls_without_tls(place: str, sink: SyslogSink) -> Iterator[Problem]:
+    for name in ("ca_file", "certificate_file", "key_file"):
+        if getattr(sink, name) is not None:
+            remedy = "begin the address with tls:, or leave it out"
+            yield Problem(f"{place}.{name}", f"does not go with {sink.address}", remedy)
 
 
 def _body_caps(receive: Receive, catalogue: Catalogue) -> Iterator[Problem]:

@@ -13,6 +13,8 @@ class Receive(Section):
     at bodies of about that size: 8388608 is enough for any job there."""
     maximum_body_bytes_by_operation: dict[str, Bytes] = Field(default_factory=dict)
     """Smaller caps for single operations: { "POST /slurm/*/job/submit" = 8388608 }."""
+    maximum_ruled_body_bytes: Bytes = 16_777_216
+    """The same for bodies that rules on fields have to read; Slurm's own scripts end at 4 MiB by default."""
     memory_body_bytes: Bytes = 1_048_576
     """Bodies up to this size stay in memory; larger ones go to an unlinked file in the state directory."""
     body_idle_seconds: Seconds = 20.0

@@ -55,6 +55,10 @@ _EXAMPLES = {
     "credential.key_file": '"/etc/slurm/jwt_hs256.key"',
     "credential.token_file": '"/run/slurm-gateway/{user}.token"',
     "forward.upstream": '"http://127.0.0.1:6820"',
+    "audit.sinks.address": '"tls:syslog.example.org:6514"',
+    "audit.sinks.ca_file": '"/etc/ssl/certs/syslog-ca.pem"',
+    "audit.sinks.certificate_file": '"/etc/slurm-gateway/syslog.crt"',
+    "audit.sinks.key_file": '"/etc/slurm-gateway/syslog.key"',
     "audit.sinks.path": '"/var/log/slurm-gateway/audit.jsonl"',
 }
 """What stands in the file where a setting has no default."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from typing import NamedTuple
 
 from gateway.denial import Denied, Reason
@@ -57,19 +57,22 @@ class FindLost:
         the time anew.
         """
         monotonic, half = self.turns.monotonic, self.settle_seconds / 2
-        step = half / _PULSES
-        since = max(since, monotonic())
+        step, steady_since = half / _PULSES, inf
+        next_pulse = max(since, monotonic())
         while True:
-            if since + half > deadline:
-                raise _unknown("not yet settled", ceil(since + half - monotonic()))
-            await asyncio.sleep(max(step, since - monotonic()))
+            sure_at = half + min(steady_since, next_pulse)
+            if sure_at > deadline:
+                raise _unknown("not yet settled", ceil(sure_at - monotonic()))
+            await asyncio.sleep(next_pulse - monotonic())
             begun = monotonic()
             await self._feel_pulse(grant)
-            ended = monotonic()
-            if ended - begun > step:
-                since = ended
-            elif begun >= since + half:
+            next_pulse = monotonic() + step
+            if next_pulse - begun > 2 * step:
+                steady_since = inf
+            elif begun >= steady_since + half:
                 return
+            else:
+                steady_since = min(steady_since, begun)
 
     async def _feel_pulse(self, grant: Grant) -> None:
         try:

@@ -1,148 +1,76 @@
-"""AuditRecord -> one JSON line, the same fields for every request, to every sink."""
+"""AuditRecord -> its line before anything is forwarded, and its line at the end."""
 
-import json
-import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Protocol
-from urllib.parse import quote
+from contextlib import suppress
+from typing import Final
 
-import orjson
-
+from gateway.audit.journal import Journal
+from gateway.audit.lines import Lines
 from gateway.denial import Denied, Reason
-from gateway.model import AuditRecord, InboundRequest
+from gateway.model import AuditRecord, AuthorizedCall
 
-_MAXIMUM_TARGET = 2048
-_MAXIMUM_TEXT = 512
-_REDACTED = "REDACTED"
-
-_log = logging.getLogger(__name__)
-
-
-class AuditSink(Protocol):
-    """Takes whole lines. `write` raises OSError where the line is not safely handed over."""
-
-    def write(self, line: bytes) -> None: ...
-
-    def probe(self) -> None:
-        """Raise OSError where a line could not be written now."""
-        ...
-
-    def close(self) -> None: ...
+_RETRY: Final = (("Retry-After", "1"),)
 
 
 class AuditTrail:
-    """Renders each record once and writes it to all sinks; without a working sink nothing passes."""
+    """What is granted is written first, and only then sent; where that fails, nothing passes.
+
+    `durable_reads`: reads wait for the disk as writes always do, and not only for the kernel.
+    """
 
     def __init__(
         self,
-        sinks: Sequence[AuditSink],
+        journal: Journal,
+        lines: Lines,
         *,
-        cluster: str,
-        listed_query_values: frozenset[str],
+        changes_state: Callable[[AuthorizedCall], bool],
+        durable_reads: bool = False,
         observers: Sequence[Callable[[AuditRecord], None]] = (),
     ) -> None:
-        self._sinks = tuple(sinks)
-        self._cluster = cluster
-        self._listed = listed_query_values
+        self.journal = journal
+        self._lines = lines
+        self._changes_state = changes_state
+        self._durable_reads = durable_reads
         self._observers = tuple(observers)
-        self._broken = False
-        self.written = 0
-        self.failures = 0
-
-    @property
-    def is_working(self) -> bool:
-        """Whether the last write to every sink succeeded."""
-        return not self._broken
 
     async def open(self, record: AuditRecord) -> None:
-        """Refuse what could not be recorded: after a failed write, until every sink takes lines again."""
-        if self._broken:
-            self._recover(record)
-
-    def _recover(self, record: AuditRecord) -> None:
+        """Write the first line. Raises Denied where it is not as safe as its class asks for."""
+        journal = self.journal
         try:
-            for sink in self._sinks:
-                sink.probe()
+            self._begin(record)
+            if self._is_durable(record):
+                await journal.settle(durable=True)
+            elif journal.lags:
+                await journal.settle(durable=False)
         except OSError as error:
-            raise Denied(
-                Reason.AUDIT_UNAVAILABLE,
-                f"{record.request_id}: {error.strerror}",
-                headers=(("Retry-After", "5"),),
-            ) from error
-        self._broken = False
+            note = error.strerror or type(error).__name__
+            raise Denied(Reason.AUDIT_UNAVAILABLE, note, headers=_RETRY) from error
+
+    def _begin(self, record: AuditRecord) -> None:
+        try:
+            self.journal.begin(record.request_id, self._lines.begin(record))
+        except OSError:
+            record.opened = ""
+            raise
 
     async def close(self, record: AuditRecord) -> None:
-        """Write the record, whatever became of the request, and tell the observers."""
-        line = render_line(record, self._cluster, self._listed)
-        for sink in self._sinks:
-            try:
-                sink.write(line)
-            except OSError as error:
-                self._broken = True
-                self.failures += 1
-                _log.error("audit sink failed: %s", error.strerror)
-        self.written += 1
+        """Write the last line, whatever became of the request, and tell the observers. Never raises."""
+        journal = self.journal
+        line = self._lines.end(record)
+        if record.opened:
+            journal.end(record.request_id, line)
+        else:
+            journal.refusal(line)
+        durable = self._is_durable(record)
+        if durable or journal.lags:
+            # the answer is delivered all the same; the journal admits nothing more until it is well
+            with suppress(OSError):
+                await journal.settle(durable=durable)
         for observe in self._observers:
             observe(record)
 
-
-def render_line(record: AuditRecord, cluster: str, listed: frozenset[str]) -> bytes:
-    """One line of JSON. Control characters are escaped; a text that is no Unicode is kept, escaped."""
-    fields = _fields(record, cluster, listed)
-    try:
-        return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
-    except orjson.JSONEncodeError:  # a lone surrogate; a record is never lost over it
-        return json.dumps(fields, default=str).encode() + b"\n"
-
-
-def _fields(record: AuditRecord, cluster: str, listed: frozenset[str]) -> dict[str, object]:
-    """All fields, present or empty."""
-    identity, user, call = record.identity, record.user, record.call
-    return {
-        "time": datetime.fromtimestamp(record.time, UTC),
-        "request_id": record.request_id,
-        "cluster": cluster,
-        "issuer": identity.issuer if identity else "",
-        "subject": identity.subject[:_MAXIMUM_TEXT] if identity else "",
-        "client_id": identity.client_id[:_MAXIMUM_TEXT] if identity else "",
-        "token_hash": identity.token_hash if identity else record.token_hash,
-        "user": user.name if user else "",
-        "roles": user.roles if user else (),
-        "client_address": record.client_address,
-        "forwarded_for": record.forwarded_for,
-        "method": record.method[:_MAXIMUM_TEXT],
-        "operation": call.operation.name if call else "",
-        "target": shown_target(record, listed),
-        "verdict": "granted" if record.granted else "denied",
-        "code": record.code,
-        "rule": record.rule,
-        "note": record.note[:_MAXIMUM_TEXT],
-        "status": record.status,
-        "body_sha256": record.body_sha256,
-        "slurm_errors": record.slurm_errors,
-        "job_ids": record.job_ids,
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "upstream_ms": round(record.upstream_seconds * 1000, 3),
-        "total_ms": round(record.total_seconds * 1000, 3),
-        "complete": record.complete,
-    }
-
-
-def shown_target(record: AuditRecord, listed: frozenset[str]) -> str:
-    """The target with the values of unlisted query parameters redacted; none of a query never parsed."""
-    if record.request is None:
-        path, mark, _ = record.raw_target.partition("?")
-        shown = quote(path, safe="/%[],+:@=;\\#")
-        return (shown + mark + (_REDACTED if mark else ""))[:_MAXIMUM_TARGET]
-    if not record.request.target.query:
-        return record.request.target.path
-    return _shown_parsed(record.request, listed)[:_MAXIMUM_TARGET]
-
-
-def _shown_parsed(request: InboundRequest, listed: frozenset[str]) -> str:
-    pairs = (
-        f"{name}={value if name in listed else _REDACTED}" for name, value in request.target.query
-    )
-    return f"{request.target.path}?{'&'.join(pairs)}"
+    def _is_durable(self, record: AuditRecord) -> bool:
+        """Whether its lines wait for the disk. A refusal without an operation changes nothing."""
+        if self._durable_reads:
+            return True
+        return bool(record.opened) and record.call is not None and self._changes_state(record.call)

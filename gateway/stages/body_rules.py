@@ -17,8 +17,6 @@ from gateway.slurm_api.field_values import size_of, words_of
 from gateway.slurm_api.fields import CONTAINERS, JOBS, RULED, folded
 from gateway.slurm_api.forced_fields import Unwritable, write_forced
 
-MAXIMUM_BYTES = 16_777_216
-"""A body under rules may not be larger; Slurm's own scripts end at 4 MiB unless max_script_size is raised."""
 _PROMPT_BYTES = 65_536
 """Larger bodies are read in a thread: parsing this much takes 0.1 ms, 4 MiB take 11 ms."""
 _SECONDS = 30.0
@@ -45,10 +43,12 @@ class BodyRules:
         by_role: Mapping[str, Mapping[str, FieldRules]],
         threads: Threads,
         make_body: Callable[[bytes], Body],
+        maximum_bytes: int,
     ) -> None:
         self._by_role = by_role
         self._threads = threads
         self._make_body = make_body
+        self._maximum_bytes = maximum_bytes
 
     async def __call__(self, admission: Admission, body: Body) -> Body:
         """The same body, or one with forced fields. Raises Denied.
@@ -60,8 +60,8 @@ class BodyRules:
             raise Denied(
                 Reason.MEDIA_TYPE_UNSUPPORTED, detail="Rules apply to this body: send JSON."
             )
-        if body.length > MAXIMUM_BYTES:
-            detail = f"Rules apply to this body: it may have at most {MAXIMUM_BYTES} bytes."
+        if body.length > self._maximum_bytes:
+            detail = f"Rules apply to this body: it may have at most {self._maximum_bytes} bytes."
             raise Denied(Reason.BODY_TOO_LARGE, detail=detail)
         call = admission.call
         if body.length <= _PROMPT_BYTES:

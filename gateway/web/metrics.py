@@ -42,6 +42,9 @@ class Readings(NamedTuple):
     keys: tuple[KeyReading, ...] = ()
     audit_lines: int = 0
     audit_failures: int = 0
+    audit_dropped: int = 0
+    audit_head: tuple[str, int, str] | None = None
+    """(chain, number, MAC) of a line that is on disk."""
     failed_authentications: Mapping[str, int] = MappingProxyType({})
     refused_attempts: Mapping[str, int] = MappingProxyType({})
 
@@ -195,6 +198,11 @@ class _Running(Collector):
         yield CounterMetricFamily(
             "slurm_gateway_audit_failures", "Audit lines a sink refused.", now.audit_failures
         )
+        yield CounterMetricFamily(
+            "slurm_gateway_audit_dropped",
+            "Lines that a sink which is not required did not get.",
+            now.audit_dropped,
+        )
         yield _by_label(
             "slurm_gateway_failed_authentications",
             "Tokens that did not verify, by kind: unknown, or genuine but expired.",
@@ -208,6 +216,15 @@ class _Running(Collector):
             now.refused_attempts,
         )
         yield from _key_families(now.keys)
+        if now.audit_head is not None:
+            chain, seq, mac = now.audit_head
+            head = GaugeMetricFamily(
+                "slurm_gateway_audit_head",
+                "The number of the audit's last head; with its MAC it proves that no line before is missing.",
+                labels=["chain", "mac"],
+            )
+            head.add_metric([chain, mac], seq)
+            yield head
 
 
 def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:

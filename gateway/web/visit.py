@@ -170,7 +170,7 @@ class Visit:
     async def _note_result(self, answer: Answer) -> None:
         """What Slurm itself made of a write goes into the record before the client hears of it."""
         record = self._record
-        record.note = answer.note
+        record.note = "; ".join(filter(None, (record.note, answer.note)))
         if not await answer.read_all(_MOST_PARSED_BYTES):
             record.note = "the answer is too long to be searched for job ids and errors"
             return

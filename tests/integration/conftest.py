@@ -62,7 +62,10 @@ RATES = (
     "admin",
     "util",
 )
-GENEROUS = {"limit": {"rates": dict.fromkeys(RATES, NEVER), "failed_authentications": NEVER}}
+GENEROUS = {
+    "receive": {"maximum_ruled_body_bytes": 52_428_800},
+    "limit": {"rates": dict.fromkeys(RATES, NEVER), "failed_authentications": NEVER},
+}
 
 StartGateway = Callable[..., GatewayProcess]
 NewProvider = Callable[..., IdentityProvider]

@@ -1,5 +1,6 @@
 """A gateway -> what a crowd of clients needs of it: raw connections, memory, gauges, many at once."""
 
+import hashlib
 import http.client
 import re
 import socket
@@ -11,16 +12,26 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from gateway.slurm_api.fields import PRIVILEGED
 from lab.toml_text import Settings, merged
 from tests.serving import Served, trusting, write_pair
 
 READ = "/slurm/v0.0.38/diag"
 SUBMIT = "/slurm/v0.0.38/job/submit"
 NEVER = "1000000/second"
+_MIB = 1 << 20
 CLASSES = ("read", "read-heavy", "submit", "job-write")
 UNLIMITED: Settings = {
     "limit": {"rates": dict.fromkeys(CLASSES, NEVER), "failed_authentications": NEVER},
-    "authorize": {"roles": {"user": {"allow": ["READ", "READ-HEAVY", "SUBMIT", "JOB-WRITE"]}}},
+    "authorize": {
+        "roles": {
+            "user": {
+                "allow": ["READ", "READ-HEAVY", "SUBMIT", "JOB-WRITE"],
+                # without a rule on fields bodies are forwarded unread, whatever is in them
+                "permit_fields": list(PRIVILEGED),
+            }
+        }
+    },
 }
 
 
@@ -119,3 +130,23 @@ def record_of(gateway: Served, request_id: str) -> dict[str, object]:
     eventually(found)
     (record,) = found()
     return record
+
+
+def send_body(client: ssl.SSLSocket, size: int, *, chunked: bool) -> str:
+    """A JSON text of so many bytes; its SHA-256."""
+    digest, left, first = hashlib.sha256(), size, b"{"
+    while left:
+        piece = (first + b" " * _MIB)[: min(left, _MIB)]
+        if left == len(piece):
+            piece = piece[:-1] + b"}"
+        first, left = b"", left - len(piece)
+        digest.update(piece)
+        client.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+    if chunked:
+        client.sendall(b"0\r\n\r\n")
+    return digest.hexdigest()
+
+
+def framing(size: int, *, chunked: bool) -> str:
+    """The field that says so."""
+    return "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"

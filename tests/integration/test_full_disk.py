@@ -46,7 +46,7 @@ def answer_to(gateway: Served, size: int) -> tuple[int, dict[str, str], bytes]:
         fields = ("Content-Type: application/json", f"Content-Length: {size}", "Connection: close")
         client.sendall(head("POST", SUBMIT, token_for("alice"), *fields))
         with suppress(OSError):  # it may be answered before the body's end
-            client.sendall(b"[" + b" " * (size - 2) + b"]")
+            client.sendall(b"{" + b" " * (size - 2) + b"}")
         data = b""
         while piece := client.recv(65536):
             data += piece

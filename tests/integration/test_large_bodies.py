@@ -1,6 +1,5 @@
 """Large answers to slow readers and large uploads: flat memory, and nobody else is kept waiting."""
 
-import hashlib
 import re
 import ssl
 import time
@@ -13,16 +12,19 @@ import pytest
 
 from tests.configurations import token_for
 from tests.integration.crowd import (
+    NEVER,
     READ,
     SUBMIT,
     all_is_given_back,
     connect,
     eventually,
+    framing,
     gauge,
     head,
     peak_bytes,
     read_on,
     record_of,
+    send_body,
     serving,
     session,
 )
@@ -35,7 +37,17 @@ GROWTH_BYTES = 16 * MIB
 MOST_BODY_BYTES = 52_428_800
 LARGE, MIDDLE, SMALLER = (f"/slurm/v0.0.38/{word}" for word in ("jobs", "partitions", "licenses"))
 SIZES = {"jobs": LARGE_BYTES, "partitions": 8 * MIB, "licenses": MIB}
-FEW = {"forward": {"connections": 8}}
+UPLOAD = "/slurmdb/v0.0.38/qos"
+"""Its body is under no rules of roles, which read bodies of 16 MiB at the most."""
+FEW = {
+    "forward": {"connections": 8},
+    "authorize": {
+        "roles": {
+            "user": {"allow": ["READ", "READ-HEAVY", "SUBMIT", "JOB-WRITE", "POST /slurmdb/*/qos"]}
+        }
+    },
+    "limit": {"rates": {"admin": NEVER}},
+}
 """Two for each identity, and memory for eight answers of 8 MiB that wait for their readers."""
 
 Connect = Callable[..., ssl.SSLSocket]
@@ -214,25 +226,6 @@ def test_a_reader_that_stops_in_a_larger_answer_is_cut_off_and_recorded(
 # uploads
 
 
-def send_body(client: ssl.SSLSocket, size: int, *, chunked: bool) -> str:
-    """A JSON text of so many bytes; its SHA-256."""
-    digest, left, first = hashlib.sha256(), size, b"["
-    while left:
-        piece = (first + b" " * MIB)[: min(left, MIB)]
-        if left == len(piece):
-            piece = piece[:-1] + b"]"
-        first, left = b"", left - len(piece)
-        digest.update(piece)
-        client.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-    if chunked:
-        client.sendall(b"0\r\n\r\n")
-    return digest.hexdigest()
-
-
-def framing(size: int, *, chunked: bool) -> str:
-    return "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
-
-
 @pytest.mark.parametrize("chunked", [False, True], ids=["sized", "chunked"])
 def test_the_largest_upload_arrives_whole_with_a_length_of_our_own_and_takes_no_memory(
     gateway: Served, upstream: MarkedUpstream, connected: Connect, chunked: bool
@@ -243,7 +236,7 @@ def test_the_largest_upload_arrives_whole_with_a_length_of_our_own_and_takes_no_
         "Content-Type: application/json; charset=utf-8",
         framing(MOST_BODY_BYTES, chunked=chunked),
     )
-    client.sendall(head("POST", SUBMIT, token_for("alice"), *fields))
+    client.sendall(head("POST", UPLOAD, token_for("alice"), *fields))
     sha256 = send_body(client, MOST_BODY_BYTES, chunked=chunked)
     answer, _ = take_head(client)
     assert answer.startswith(b"HTTP/1.1 200 ")
@@ -283,7 +276,7 @@ def test_a_slow_upload_holds_no_connection_to_slurmrestd(
     for _ in range(10):
         client = connected(gateway)
         fields = ("Content-Type: application/json", "Content-Length: 2000000")
-        client.sendall(head("POST", SUBMIT, token_for("alice"), *fields) + b"[" + b" " * 999_999)
+        client.sendall(head("POST", SUBMIT, token_for("alice"), *fields) + b"{" + b" " * 999_999)
         uploads.append(client)
     alice = Other(gateway, "alice")
     alice.reads(5)
@@ -292,7 +285,7 @@ def test_a_slow_upload_holds_no_connection_to_slurmrestd(
     assert gauge(gateway, "queue_length") == 0
     assert upstream.uploads == []
     for client in uploads:
-        client.sendall(b" " * 999_999 + b"]")
+        client.sendall(b" " * 999_999 + b"}")
         assert take_head(client)[0].startswith(b"HTTP/1.1 200 ")
     assert len(upstream.uploads) == 10
     eventually(lambda: gauge(gateway, "pool_in_use") <= 1)

@@ -257,7 +257,13 @@ def test_nothing_is_left_but_what_should_stay(tmp_path: Path) -> None:
     with served(tmp_path) as gateway:
         assert (tmp_path / "state/gateway.pid").read_text() == f"{gateway.pid}\n"
         gateway.stop()
-    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["audit-hash.key"]
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == [
+        "audit-chain.key",
+        "audit-chain.tip",
+        "audit-hash.key",
+        "audit-initial.key",
+        "idempotency.sqlite",
+    ]
 
 
 def test_a_killed_gateway_can_be_started_again(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ async def settle(
     call = Authorize(CATALOGUE, policy)(request, make_identity(), user)
     assert call.has_body_rules
     by_role = {name: role.fields for name, role in policy.roles.items()}
-    stage = BodyRules(by_role, FewThreads(1), memory_body)
+    stage = BodyRules(by_role, FewThreads(1), memory_body, 1 << 24)
     body = memory_body(raw)
     settled = await stage(Admission(request, make_identity(), user, call, FakeLease()), body)
     return settled.read(settled.length)

@@ -11,6 +11,7 @@ import pytest
 from gateway.app import BuildError
 from gateway.app_running import fixed_settings
 from gateway.app_shelf import Shelf
+from gateway.edges.idempotent_upstream import IdempotentUpstream
 from tests.configurations import ISSUER, configuration, token_for, usable
 from tests.running import (
     bearer,
@@ -136,7 +137,7 @@ async def test_unused_connections_of_a_replaced_client_are_closed_at_once(tmp_pa
 async def test_what_no_generation_uses_any_more_is_closed(tmp_path: Path) -> None:
     other = {"audit": {"sinks": [{"type": "file", "path": str(tmp_path / "other.jsonl")}]}}
     async with running(gateway_of(tmp_path)) as application:
-        sink: Any = application.current.trail._sinks[0]
+        sink: Any = application.current.recording.main
         application.adopt(await application.prepare(gateway_of(tmp_path, other)))
         await settled(lambda: sink._descriptor == -1)
 
@@ -198,3 +199,22 @@ async def test_background_work_runs_once_and_ends_with_its_thing() -> None:
 def test_a_key_gives_the_same_thing_also_when_it_is_empty(make: Callable[[], object]) -> None:
     shelf = Shelf()
     assert shelf.take("key", make) is shelf.take("key", make)
+
+
+async def test_keys_and_whose_turn_it_is_outlive_every_reload(tmp_path: Path) -> None:
+    """Also one that switches keys off: requests of the generation before may still run."""
+    async with running(gateway_of(tmp_path)) as application:
+        first = application.current.idempotent
+        shorter = gateway_of(tmp_path, {"idempotency": {"keep_seconds": 60}})
+        application.adopt(await application.prepare(shorter))
+        second = application.current.idempotent
+        off = gateway_of(tmp_path, {"idempotency": {"enabled": False}})
+        application.adopt(await application.prepare(off))
+        assert application.current.idempotent.store is None
+        application.adopt(await application.prepare(shorter))
+        third = application.current.idempotent
+    assert second.store is first.store
+    uppers = [one.upstream for one in (first, second, third)]
+    turns = [one.turns for one in uppers if isinstance(one, IdempotentUpstream)]
+    assert len(turns) == 3
+    assert len(set(map(id, turns))) == 1

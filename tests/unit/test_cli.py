@@ -13,7 +13,7 @@ from gateway.cli import _SERVER_LIBRARIES, main
 from lab.toml_text import to_toml
 from tests.configurations import usable
 
-COMMANDS = ["bindings", "check", "explain", "operations", "reload", "serve"]
+COMMANDS = ["audit", "bindings", "check", "explain", "operations", "reload", "serve"]
 
 
 def run(*arguments: str, color: bool = False, env: dict[str, str] | None = None) -> Result:
@@ -114,7 +114,7 @@ def test_a_wrong_call_exits_with_2_and_says_so(arguments: list[str]) -> None:
     assert "Error: " in result.output
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"audit"}))
 def test_a_command_tells_all_mistakes_of_the_configuration_and_exits_with_1(
     command: str, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ class Run:
         self.may_stop = late_seconds <= SETTLE_SECONDS / 2
         self.random = random.Random(seed)  # noqa: S311  # it picks a scenario
         self.slurm = Slurm(list(fates), late_seconds=late_seconds)
+        self.slurm.working_off_seconds = self.random.choice([0.0, 1.0, 5.0])
         self.answers: dict[str, set[int]] = defaultdict(set)
         self.wrong: list[str] = []
 

@@ -146,9 +146,11 @@ async def test_a_caller_of_own_jobs_is_held_to_them_with_the_credential_and_befo
     admission = await doubles.pipeline().admit(make_request(), make_record())
     held = admission._replace(call=admission.call._replace(own_jobs_only=True))
     doubles.trace.clear()
-    grant = await doubles.pipeline().settle(held, memory_body(b"{}"), make_record())
+    record = make_record()
+    grant = await doubles.pipeline().settle(held, memory_body(b"{}"), record)
     assert doubles.trace == ["slots", "credential", "own_jobs", "audit"]
     assert grant.body is made
+    assert record.note == "the body's filter was set to the caller"
     doubles.fail("own_jobs", Denied(Reason.JOB_NOT_OWN))
     record = make_record()
     with pytest.raises(Denied):

@@ -99,6 +99,7 @@ def test_another_body_with_the_key_is_refused_while_it_runs_and_afterwards() -> 
         running = asyncio.ensure_future(world.submit("k"))
         await asyncio.sleep(0.5)
         during = await refused(world.submit("k", name="other"))
+        assert not running.done(), "it need not wait to be refused"
         await running
         after = await refused(world.submit("k", name="other"))
         assert (during.reason, after.reason) == (Reason.IDEMPOTENCY_KEY_REUSED,) * 2
@@ -245,7 +246,39 @@ def test_a_stopped_slurmctld_that_goes_on_does_not_run_the_job_twice() -> None:
         assert slurm.resumed is not None
         slurm.resumed.set()
         assert job_id_of(await asking) == 1
+        await asyncio.sleep(30)
         assert slurm.runs() == {"job": 1}
+
+    run_virtually(scenario())
+
+
+def test_a_slurmctld_that_stops_while_it_is_watched_is_watched_anew() -> None:
+    """The submission waits in its queue, and it takes a while to come to it."""
+
+    async def scenario() -> None:
+        slurm = Slurm([Fate.LOST_AFTER], late_seconds=8, working_off_seconds=6)
+        world = KeyWorld(slurm)
+        await lost(world)
+        asking = asyncio.ensure_future(world.submit("k"))
+        await asyncio.sleep(7.5)
+        slurm.resumed = asyncio.Event()
+        await asyncio.sleep(15)
+        slurm.resumed.set()
+        slurm.resumed = None
+        assert job_id_of(await asking) == 1
+        await asyncio.sleep(30)
+        assert slurm.runs() == {"job": 1}
+
+    run_virtually(scenario())
+
+
+def test_a_list_that_cannot_be_read_proves_nothing_however_well_slurmctld_answers() -> None:
+    async def scenario() -> None:
+        world = KeyWorld(Slurm([Fate.LOST_BEFORE], is_list_broken=True))
+        await lost(world)
+        refusal = await refused(world.submit("k"))
+        assert refusal.reason is Reason.OUTCOME_UNKNOWN
+        assert not world.slurm.jobs
 
     run_virtually(scenario())
 

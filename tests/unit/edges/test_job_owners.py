@@ -1,5 +1,6 @@
 """Owners are asked of slurmrestd with the caller's credential, and answers are filtered as they come."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -170,7 +171,23 @@ async def test_an_answer_that_cannot_be_filtered_is_not_shown(status: int, raw: 
 
 
 async def test_a_list_of_more_own_jobs_than_there_is_room_for_is_refused() -> None:
-    raw = b'{"jobs":[%b]}' % b",".join([json.dumps(job(c="x" * 3_000_000)).encode()] * 12)
+    raw = b'{"jobs":[%b]}' % b",".join([json.dumps(job(c=["x" * 1000] * 1000)).encode()] * 36)
     with pytest.raises(Denied) as caught:
         await only_own_jobs(make_grant(JOBS).admission, answer_of(raw, pieces=1 << 20))
     assert caught.value.reason is Reason.LIST_TOO_LARGE
+
+
+async def test_others_are_served_while_a_long_list_is_filtered() -> None:
+    answer = answer_of({"jobs": [job(c="x" * 1000)] * 1000}, pieces=1 << 20)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    await only_own_jobs(make_grant(JOBS).admission, answer)
+    counting.cancel()
+    assert turns >= 10

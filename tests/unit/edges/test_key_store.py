@@ -6,10 +6,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from gateway.edges.group_commit import GroupCommit
 from gateway.edges.key_store import SqliteKeyStore
 from gateway.stages.idempotency import KeyEntry, KeyStoreDoubt, StoredAnswer
 from tests.fake_keys import CAPS
@@ -88,6 +90,62 @@ async def test_whatever_was_said_to_be_kept_is_there_after_a_kill(tmp_path: Path
     rows = sqlite3.connect(path).execute("SELECT key_hash FROM entry").fetchall()
     assert len(said) > 8
     assert said <= {key for (key,) in rows}
+
+
+async def test_a_commit_that_fails_is_told_to_everybody_who_shared_it(tmp_path: Path) -> None:
+    denied = [True]
+
+    def deny_commits(connection: sqlite3.Connection) -> None:
+        def judge(action: int, what: str | None, *_: object) -> int:
+            is_commit = action == sqlite3.SQLITE_TRANSACTION and what == "COMMIT"
+            return sqlite3.SQLITE_DENY if is_commit and denied[0] else sqlite3.SQLITE_OK
+
+        connection.execute("CREATE TABLE IF NOT EXISTS t (v)")
+        connection.set_authorizer(judge)
+
+    file = GroupCommit(tmp_path / "some.sqlite", deny_commits)
+    file.create()
+    writes = [file.run(5, _insert) for _ in range(5)]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert all(isinstance(result, sqlite3.Error) for result in results)
+    denied[0] = False
+    assert await file.run(5, _insert) == 1
+    await file.close()
+
+
+def _insert(connection: sqlite3.Connection) -> int:
+    connection.execute("INSERT INTO t VALUES (1)")
+    return int(connection.execute("SELECT count(*) FROM t").fetchone()[0])
+
+
+async def test_a_commit_is_synced_before_it_is_told(tmp_path: Path) -> None:
+    """WAL, which a power cut cannot tear, with synchronous=FULL (2), whose commits are on disk."""
+    store = await opened(tmp_path / "keys.sqlite")
+    names = ("journal_mode", "synchronous")
+    assert [await store._file.run(5, partial(_pragma, name)) for name in names] == ["wal", 2]
+    await store.close()
+
+
+def _pragma(name: str, connection: sqlite3.Connection) -> object:
+    found: object = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return found
+
+
+async def test_a_full_disk_is_a_doubt_and_undoes_the_whole_commit(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "keys.sqlite")
+    await store.begin(entry("k"), NOW, CAPS)
+    await store._file.run(5, _leave_no_room)
+    with pytest.raises(KeyStoreDoubt, match="full"):
+        await store.finish("k", StoredAnswer(200, "a/b", b"x" * 1_000_000))
+    assert store.problem
+    assert (await store.begin(entry("k"), NOW + 1, CAPS)).answer is None
+    assert not store.problem
+    await store.close()
+
+
+def _leave_no_room(connection: sqlite3.Connection) -> None:
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 async def test_requests_at_the_same_time_share_their_commits(tmp_path: Path) -> None:

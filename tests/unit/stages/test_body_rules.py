@@ -45,7 +45,7 @@ class World:
         self.policy, problems = parse_policy(roles, CATALOGUE)
         assert problems == []
         by_role = {name: role.fields for name, role in self.policy.roles.items()}
-        self.stage = BodyRules(by_role, self.threads, memory_body)
+        self.stage = BodyRules(by_role, self.threads, memory_body, 1 << 24)
         self.roles = tuple(roles)
 
     def call(self, asked: tuple[str, str]) -> AuthorizedCall:

@@ -171,6 +171,8 @@ def test_running_parts_are_read_when_somebody_asks() -> None:
         keys=(KeyReading("https://a", 12.5, 3, 1), KeyReading("https://b", None, 0, 9)),
         audit_lines=100,
         audit_failures=2,
+        audit_dropped=3,
+        audit_head=("c0ffee", 99, "beef"),
     )
     found = samples(metrics)
     shown = {
@@ -178,8 +180,11 @@ def test_running_parts_are_read_when_somebody_asks() -> None:
         for (name, labels), value in found.items()
         if not labels
     }
+    head = frozenset({("chain", "c0ffee"), ("mac", "beef")})
+    assert found["slurm_gateway_audit_head", head] == 99
     assert shown == {
         "generation": 2,
+        "audit_dropped_total": 3,
         "client_connections": 7,
         "queue_length": 3,
         "pool_in_use": 4,

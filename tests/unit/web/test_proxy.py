@@ -101,6 +101,13 @@ async def test_a_submit_is_recorded_with_its_body_and_its_job() -> None:
     assert record.body_sha256 == hashlib.sha256(b'{"job":{}}').hexdigest()
 
 
+async def test_what_the_upstream_notes_of_a_write_joins_what_the_stages_noted() -> None:
+    world = World(Plan(200, (b'{"job_id":7}',), note="replayed, first request 1"))
+    world.call = SUBMIT
+    record = await world.serve(a_submit())
+    assert (record.note, record.job_ids) == ("replayed, first request 1", ("7",))
+
+
 async def test_a_read_is_not_searched_for_errors() -> None:
     record = await World(Plan(404, (b'{"errors":[{"error_number":2017}]}',))).serve(AsgiClient())
     assert (record.status, record.slurm_errors, record.granted) == (404, (), True)

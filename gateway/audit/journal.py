@@ -1,0 +1,314 @@
+"""Lines -> numbered, chained and handed to the sinks in one order; nothing passes while that fails."""
+
+import asyncio
+import errno
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Final
+
+from gateway.audit.chain import Chain, ChainKey
+from gateway.audit.lines import Moments, event_body
+from gateway.audit.sinks import Forgetful, Keeper, MainSink, Nowhere, OtherSink, Turn
+
+LONGEST_LINE: Final = 8192
+"""Room that is set apart for the end of each request that has begun; few ends are a tenth of it."""
+_LOOK_SECONDS: Final = 0.1
+_SYNC_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 0.2
+_ROOM_TO_RECOVER: Final = 1 << 20
+"""So that a disk with a little room does not make the audit fail and recover in turns."""
+_MOST_REFUSALS: Final = 2000
+
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """The one order of all lines of a process, whichever generation of the configuration made them.
+
+    `syncs` is whether lines are brought to disk at all.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        keeper: Keeper,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.chain = chain
+        self._keeper = keeper
+        self._moment = Moments()
+        self._now = now
+        self._main: MainSink = Nowhere()
+        self._others: tuple[OtherSink, ...] = ()
+        self._required: tuple[OtherSink, ...] = ()
+        self._begun: dict[str, int] = {}
+        self._untold: deque[Turn] = deque()
+        self._ends: deque[str] = deque()
+        self._refusals: deque[str] = deque()
+        self._broken: OSError | None = None
+        self._broken_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._look_at = 0.0
+        self._is_dirty = False
+        self.syncs = True
+        self.written = 0
+        self.failures = 0
+        self.dropped = 0
+
+    def use(
+        self,
+        main: MainSink,
+        others: Sequence[OtherSink],
+        *,
+        syncs: bool = True,
+        problem: str = "",
+    ) -> None:
+        """Write to these sinks from the next line on. The ones before are not closed here.
+
+        `problem`: why the main sink must not go on with what it holds.
+        """
+        is_new, self._main = main is not self._main, main
+        self._others, self.syncs = tuple(others), syncs
+        self._required = tuple(sink for sink in others if sink.required)
+        if is_new:
+            try:
+                self._tell(main.begin(problem))
+            except OSError as error:
+                self._fail(error)
+
+    def stop(self) -> None:
+        """Nothing is written any more, and nothing repaired, by this process."""
+        self._main, self._others, self._required = Nowhere(), (), ()
+        self._keeper, self.syncs = Forgetful(), False
+
+    # what others see
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be recorded now; empty where it can."""
+        if self._broken is not None:
+            return _text(self._broken)
+        return next((sink.problem for sink in self._required if sink.problem), "")
+
+    @property
+    def others(self) -> tuple[OtherSink, ...]:
+        """All sinks but the main one."""
+        return self._others
+
+    @property
+    def oldest(self) -> int:
+        """The number of the first line of the oldest request under way, or of the next line."""
+        return next(iter(self._begun.values()), self.chain.seq + 1)
+
+    @property
+    def lags(self) -> bool:
+        """Whether a line that was written may still wait in this process."""
+        return bool(self._required) or self._main.lags
+
+    # lines
+
+    def begin(self, request_id: str, body: str) -> None:
+        """The first line of a request. Raises OSError, and then the request must not go on."""
+        if self._broken is not None:
+            raise _again(self._broken)
+        for sink in self._required:
+            if sink.problem:
+                raise OSError(errno.EIO, sink.problem)
+        begun = self._begun
+        begun[request_id] = self.chain.seq + 1
+        try:
+            self._append(body, len(begun) * LONGEST_LINE)
+        except OSError as error:
+            del begun[request_id]
+            self._fail(error)
+            raise
+
+    def end(self, request_id: str, body: str) -> None:
+        """The last line of a request. It has its room; where it fails all the same, it waits."""
+        self._begun.pop(request_id, None)
+        if not (self._ends or self._hangs):
+            try:
+                self._append(body, 0)
+            except OSError as error:
+                self._fail(error)
+            else:
+                return
+        self._ends.append(body)
+
+    def refusal(self, body: str) -> bool:
+        """The only line of a request. It never takes the room of an end, and its waiting has a bound.
+
+        False where it waits, or was dropped.
+        """
+        if self._broken is None:
+            try:
+                self._append(body, len(self._begun) * LONGEST_LINE)
+            except OSError as error:
+                self._fail(error)
+            else:
+                return True
+        if len(self._refusals) < _MOST_REFUSALS:
+            self._refusals.append(body)
+        else:
+            self.dropped += 1
+        return False
+
+    def event(self, event: str, facts: Mapping[str, object]) -> bool:
+        """A line about the gateway itself; waits as a refusal does."""
+        return self.refusal(self._event_body(event, facts))
+
+    def use_key(self, key: ChainKey) -> None:
+        """Seal with this key from now on."""
+        chain = self.chain
+        chain.use(key)
+        self._keeper.note(chain.seq, key.epoch, chain.mac)
+
+    def look(self) -> None:
+        """See to the file while nobody asks for a line."""
+        if self._broken is None:
+            self._attempt(self._main.look)
+
+    def rotate(self) -> None:
+        """Begin a new file, because somebody asks for it."""
+        if self._broken is None:
+            self._attempt(self._main.rotate)
+
+    def _attempt(self, turn: Callable[[], Turn | None]) -> None:
+        try:
+            self._tell(turn())
+        except OSError as error:
+            self._fail(error)
+
+    async def settle(self, *, durable: bool) -> None:
+        """Wait until every line so far is as safe as it shall be. Raises OSError."""
+        if self._broken is not None and self._hangs:
+            raise _again(self._broken)
+        try:
+            await self._main.settle(durable=durable and self.syncs)
+        except OSError as error:
+            self._fail(error)
+            raise
+        for sink in self._required:  # one that fails says so by itself, until it is well
+            await sink.settle()
+
+    def _append(self, body: str, kept: int) -> None:
+        """Write a line and leave `kept` bytes of room, or for 0 take a room that was kept. Raises OSError."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            self._tell(self._main.look())
+        chain, main = self.chain, self._main
+        line, mac = chain.seal(body)
+        if kept and main.size + len(line) + kept > main.room_to:
+            main.make_room(len(line) + kept)
+        main.write(line)
+        chain.advance(mac)
+        self._keeper.note(chain.seq, chain.key.epoch, mac)
+        self.written += 1
+        for sink in self._others:
+            sink.put(line)
+        if not self._is_dirty:
+            self._sync_soon()
+
+    def _tell(self, turn: Turn | None) -> None:
+        """A new file begins with the line that says why."""
+        if turn is not None:
+            self._untold.append(turn)
+            self._look_at = time.monotonic() + _LOOK_SECONDS  # the file was looked at just now
+        while self._untold:
+            told = self._untold.popleft()
+            body = self._event_body(told.event, told.facts)
+            try:
+                self._append(body, len(self._begun) * LONGEST_LINE)
+            except OSError:
+                self._untold.appendleft(told)
+                raise
+
+    def _event_body(self, event: str, facts: Mapping[str, object]) -> str:
+        return event_body(event, self._moment(self._now()), facts)
+
+    # to disk
+
+    def _sync_soon(self) -> None:
+        self._is_dirty = True
+        if self.syncs:
+            asyncio.get_running_loop().call_later(_SYNC_SECONDS, self._start, self._sync)
+
+    async def _sync(self) -> None:
+        """Bring to disk what nobody waits for. That a disk hangs is found out here, too."""
+        self._is_dirty = False
+        try:
+            await self.settle(durable=True)
+        except OSError as error:
+            _log.debug("the audit is not on disk: %s", _text(error))
+
+    def _start(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # failures
+
+    @property
+    def _hangs(self) -> bool:
+        """Whether even trying may take for ever."""
+        return self._broken is not None and self._broken.errno == errno.ETIMEDOUT
+
+    def _fail(self, error: OSError) -> None:
+        """Admit nothing any more, and try until it works again."""
+        self.failures += 1
+        if self._broken is None:
+            self._broken, self._broken_at = error, self._now()
+            _log.error("the audit cannot be written: %s", _text(error))
+            self._start(self._repair)
+
+    async def _repair(self) -> None:
+        while self._broken is not None:
+            if not await self.try_again():
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def try_again(self) -> bool:
+        """Write what waits, first of all; then say what happened, and admit requests again."""
+        error, waited = self._broken, 0
+        if error is None:
+            return True
+        try:
+            self._tell(self._main.repair())
+            waited += self._catch_up()
+            await self._main.settle(durable=self.syncs)
+            waited += self._catch_up()
+            facts = {
+                "reason": _text(error),
+                "since": self._moment(self._broken_at),
+                "lines": waited,
+                "dropped": self.dropped,
+            }
+            self._main.make_room(len(self._begun) * LONGEST_LINE + _ROOM_TO_RECOVER)
+            self._append(self._event_body("recovered", facts), len(self._begun) * LONGEST_LINE)
+        except OSError as again:
+            _log.debug("the audit still cannot be written: %s", _text(again))
+            return False
+        self._broken, self.dropped = None, 0
+        _log.warning("the audit can be written again; %d lines had waited", waited)
+        return True
+
+    def _catch_up(self) -> int:
+        """Write what waits, ends first, because they have their room; how many lines that were."""
+        count = 0
+        for waiting, is_end in ((self._ends, True), (self._refusals, False)):
+            while waiting:
+                self._append(waiting[0], 0 if is_end else len(self._begun) * LONGEST_LINE + 1)
+                waiting.popleft()
+                count += 1
+        return count
+
+
+def _text(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _again(error: OSError) -> OSError:
+    """The same error, as a new object: one that is raised again and again would hold every traceback."""
+    return OSError(error.errno, _text(error))

@@ -1,0 +1,159 @@
+"""AuditRecord -> what its lines say, as members of a JSON object in ASCII.
+
+Written by hand and not by a JSON library, because whatever two lines have in common, and whatever is the
+same for all requests of one identity or call, is rendered once: the two lines of a request cost what one
+did before. Everything outside ASCII is escaped, so that no line can disturb a terminal.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Final
+from urllib.parse import quote
+
+from gateway.model import AuditRecord, AuthorizedCall, ClusterUser, Identity, InboundRequest, Target
+
+_MAXIMUM_TARGET = 2048
+_MAXIMUM_TEXT = 512
+_REDACTED = "REDACTED"
+_MOST_REMEMBERED = 4096
+WHO: Final = (
+    "request_id", "cluster", "issuer", "subject", "client_id", "token_hash", "user", "roles",
+    "client_address", "forwarded_for", "method", "operation", "target",
+)  # fmt: skip
+"""What both lines of a request have in common, besides the time."""
+_NOBODY: Final = '"issuer":"","subject":"","client_id":"","token_hash":{},"user":"","roles":[]'
+
+
+class Moments:
+    """RFC 3339 in UTC, to the microsecond. The part up to the second is written once a second."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def __call__(self, seconds: float) -> str:
+        """The text of a moment, given in seconds since the epoch."""
+        whole = int(seconds)
+        if whole != self._second:
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+            self._second = whole
+        return f"{self._text}.{int((seconds - whole) * 1_000_000):06d}Z"
+
+
+class Lines:
+    """Renders for one cluster. What is remembered is bounded, and forgotten all at once."""
+
+    def __init__(self, cluster: str, listed_query_values: frozenset[str]) -> None:
+        self._cluster = f'","cluster":{quoted(cluster)},'
+        self._listed = listed_query_values
+        self._moment = Moments()
+        self._who: dict[Identity, tuple[ClusterUser | None, str]] = {}
+        self._what: dict[int, tuple[AuthorizedCall, Target, str]] = {}
+
+    def begin(self, record: AuditRecord) -> str:
+        """The first line of an admitted request: who, what, verdict. Kept in the record for the second."""
+        record.opened = self._common(record)
+        job_ids = record.call.job_ids if record.call else ()
+        return (
+            f'"event":"begin",{record.opened},"verdict":"granted","rule":{quoted(record.rule)},'
+            f'"body_sha256":"{record.body_sha256}","job_ids":{_list(job_ids)},'
+            f'"bytes_in":{record.bytes_in}'
+        )
+
+    def end(self, record: AuditRecord) -> str:
+        """The last line of a request, or the only one: everything."""
+        verdict = "granted" if record.granted else "denied"
+        event = "end" if record.opened or record.granted else "denied"
+        return (
+            f'"event":"{event}",{record.opened or self._common(record)},"verdict":"{verdict}",'
+            f'"code":{quoted(record.code)},"rule":{quoted(record.rule)},'
+            f'"note":{quoted(record.note[:_MAXIMUM_TEXT])},"status":{record.status},'
+            f'"body_sha256":"{record.body_sha256}","slurm_errors":{_list(record.slurm_errors)},'
+            f'"job_ids":{_list(record.job_ids)},"bytes_in":{record.bytes_in},'
+            f'"bytes_out":{record.bytes_out},"upstream_ms":{record.upstream_seconds * 1000:.3f},'
+            f'"total_ms":{record.total_seconds * 1000:.3f},'
+            f'"complete":{"true" if record.complete else "false"}'
+        )
+
+    def _common(self, record: AuditRecord) -> str:
+        who, what = self._named(record), self._asked(record)
+        return (
+            f'"time":"{self._moment(record.time)}","request_id":"{record.request_id}{self._cluster}'
+            f'{who},"client_address":{quoted(record.client_address)},'
+            f'"forwarded_for":{quoted(record.forwarded_for[:_MAXIMUM_TEXT])},{what}'
+        )
+
+    def _named(self, record: AuditRecord) -> str:
+        identity, user = record.identity, record.user
+        if identity is None:
+            return _NOBODY.format(quoted(record.token_hash))
+        known = self._who.get(identity)
+        if known is not None and known[0] is user:
+            return known[1]
+        text = _who(identity, user)
+        if len(self._who) >= _MOST_REMEMBERED:
+            self._who.clear()
+        self._who[identity] = (user, text)
+        return text
+
+    def _asked(self, record: AuditRecord) -> str:
+        call, request = record.call, record.request
+        if call is None or request is None:
+            return self._described(record)
+        known = self._what.get(id(call))  # held, so that the id stays this call's
+        if known is not None and known[0] is call and known[1] == request.target:
+            return known[2]
+        text = self._described(record)
+        if len(self._what) >= _MOST_REMEMBERED:
+            self._what.clear()
+        self._what[id(call)] = (call, request.target, text)
+        return text
+
+    def _described(self, record: AuditRecord) -> str:
+        operation = record.call.operation.name if record.call else ""
+        target = shown_target(record, self._listed)
+        return (
+            f'"method":{quoted(record.method[:_MAXIMUM_TEXT])},"operation":{quoted(operation)},'
+            f'"target":{quoted(target)}'
+        )
+
+
+def event_body(event: str, moment: str, facts: Mapping[str, object]) -> str:
+    """The members of a line that is about the audit or the gateway itself."""
+    members = {"event": event, "time": moment, **facts}
+    return json.dumps(members, separators=(",", ":"))[1:-1]
+
+
+def _who(identity: Identity, user: ClusterUser | None) -> str:
+    return (
+        f'"issuer":{quoted(identity.issuer)},"subject":{quoted(identity.subject[:_MAXIMUM_TEXT])},'
+        f'"client_id":{quoted(identity.client_id[:_MAXIMUM_TEXT])},'
+        f'"token_hash":{quoted(identity.token_hash)},"user":{quoted(user.name if user else "")},'
+        f'"roles":{_list(user.roles if user else ())}'
+    )
+
+
+def _list(texts: tuple[str, ...]) -> str:
+    return f"[{','.join(map(quoted, texts))}]" if texts else "[]"
+
+
+def shown_target(record: AuditRecord, listed: frozenset[str]) -> str:
+    """The target with the values of unlisted query parameters redacted; none of a query never parsed."""
+    if record.request is None:
+        path, mark, _ = record.raw_target.partition("?")
+        shown = quote(path, safe="/%[],+:@=;\\#")
+        return (shown + mark + (_REDACTED if mark else ""))[:_MAXIMUM_TARGET]
+    if not record.request.target.query:
+        return record.request.target.path
+    return _shown_parsed(record.request, listed)[:_MAXIMUM_TARGET]
+
+
+def _shown_parsed(request: InboundRequest, listed: frozenset[str]) -> str:
+    pairs = (
+        f"{name}={value if name in listed else _REDACTED}" for name, value in request.target.query
+    )
+    return f"{request.target.path}?{'&'.join(pairs)}"

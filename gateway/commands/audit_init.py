@@ -1,0 +1,76 @@
+"""A new chain: its initial key to the officer, the key it begins with to the state directory."""
+
+import os
+from pathlib import Path
+
+import click
+
+from gateway.audit.chain import KEY_BYTES, new_chain_key
+from gateway.commands.reporting import report_mistakes
+from gateway.config.load import load
+from gateway.config.problem import ConfigurationError
+from gateway.edges.audit_state import INITIAL_KEY_FILE, KEY_FILE, forget_tip, write_key
+from gateway.edges.process_file import (
+    ProcessFileError,
+    is_gateway_running,
+    prepare_state_directory,
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  slurm-gateway audit init --key-file /media/officer/audit-2026.key
+"""
+)
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    envvar="SLURM_GATEWAY_CONFIG",
+    default="/etc/slurm-gateway/gateway.toml",
+    show_default=True,
+    help="The configuration file.",
+)
+@click.option(
+    "--key-file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where the initial key goes; it must not exist yet. Keep it away from this machine.",
+)
+@click.pass_context
+def init(context: click.Context, config: Path, key_file: Path) -> None:
+    """Begin a new audit chain, and hand over the key that proves it.
+
+    The gateway must not run. Its state directory gets the key as well, but forgets it with the first
+    move of the key: from then on only the key file proves what was written before. An older chain
+    ends; the first line of the new one says so.
+    """
+    try:
+        directory = load(config, os.environ).server.state_directory
+        prepare_state_directory(directory)
+    except ConfigurationError as error:
+        report_mistakes(error, config)
+        context.exit(1)
+    except ProcessFileError as error:
+        raise click.ClickException(str(error)) from error
+    if is_gateway_running(directory):
+        raise click.ClickException(f"a gateway runs with {directory}: stop it first")
+    key = new_chain_key(os.urandom(KEY_BYTES))
+    try:
+        write_key(key_file, key, is_new=True)
+        write_key(directory / KEY_FILE, key)
+        _give_to_owner(directory, directory / KEY_FILE)
+        forget_tip(directory)
+        (directory / INITIAL_KEY_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or directory}: {error.strerror}") from error
+    click.echo(f"The chain {key.chain} begins with the gateway's next start.")
+    click.echo(f"Carry {key_file} away: it verifies the chain, and whoever has it can forge it.")
+
+
+def _give_to_owner(directory: Path, path: Path) -> None:
+    """Whoever runs the gateway has to read it, and this may be root."""
+    owner = directory.stat()
+    if owner.st_uid != os.geteuid():
+        os.chown(path, owner.st_uid, owner.st_gid)

@@ -1,0 +1,107 @@
+"""One run for all that wait, and only a run that began after they did."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from gateway.edges.audit_commit import GroupCommit
+from tests.upstream_kit import settled
+
+
+class Disk:
+    """A commit that takes as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.go = threading.Event()
+        self.error: OSError | None = None
+
+    def __call__(self) -> None:
+        self.runs += 1
+        self.go.wait(10)
+        if self.error is not None:
+            raise self.error
+
+
+async def test_one_run_serves_all_that_wait() -> None:
+    disk = Disk()
+    disk.go.set()
+    commits = GroupCommit(disk)
+    await asyncio.gather(*(commits.wait() for _ in range(50)))
+    assert disk.runs == 1
+    await commits.wait()
+    assert disk.runs == 2
+
+
+async def test_who_comes_during_a_run_waits_for_the_next() -> None:
+    """The lines of a latecomer may not be part of the run under way."""
+    disk = Disk()
+    commits = GroupCommit(disk, 5)
+    first = asyncio.create_task(commits.wait())
+    await settled(lambda: bool(disk.runs))
+    late = [asyncio.create_task(commits.wait()) for _ in range(10)]
+    await asyncio.sleep(0.02)
+    assert disk.runs == 1
+    disk.go.set()
+    await asyncio.gather(first, *late)
+    assert disk.runs == 2
+
+
+async def test_a_failure_is_told_to_all_of_its_group_and_to_no_other() -> None:
+    disk = Disk()
+    disk.go.set()
+    disk.error = OSError(5, "Input/output error")
+    commits = GroupCommit(disk)
+    outcomes = await asyncio.gather(*(commits.wait() for _ in range(3)), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["[Errno 5] Input/output error"] * 3
+    disk.error = None
+    await commits.wait()
+
+
+async def test_a_run_that_hangs_is_given_up_by_all_and_recovers_by_itself() -> None:
+    disk = Disk()
+    commits = GroupCommit(disk, 0.05)
+    began = asyncio.create_task(commits.wait())
+    await settled(lambda: bool(disk.runs))
+    for waiting in (began, commits.wait()):
+        with pytest.raises(OSError, match="does not answer"):
+            await waiting
+    disk.go.set()
+    await settled(lambda: not commits.hangs)
+    await commits.wait()
+
+
+async def test_an_event_loop_that_was_busy_is_no_sign_of_a_slow_disk() -> None:
+    disk = Disk()
+    disk.go.set()
+    commits = GroupCommit(disk, 0.05)
+    waiting = asyncio.create_task(commits.wait())
+    await asyncio.sleep(0)
+    time.sleep(0.3)  # noqa: ASYNC251 (this is the point)
+    await waiting
+
+
+async def test_a_fault_of_ours_is_a_failure_too_and_the_thread_goes_on() -> None:
+    disk = Disk()
+    disk.error = ValueError("file descriptor cannot be a negative integer")  # type: ignore[assignment]
+    disk.go.set()
+    commits = GroupCommit(disk)
+    with pytest.raises(OSError, match="ValueError"):
+        await commits.wait()
+    disk.error = None
+    await commits.wait()
+    commits.close(lambda: None)
+    with pytest.raises(OSError, match="closed"):
+        await commits.wait()
+
+
+async def test_one_who_goes_away_keeps_nothing_from_the_others() -> None:
+    disk = Disk()
+    commits = GroupCommit(disk, 5)
+    gone, there = (asyncio.create_task(commits.wait()) for _ in range(2))
+    await settled(lambda: bool(disk.runs))
+    gone.cancel()
+    disk.go.set()
+    await there
