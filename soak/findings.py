@@ -14,7 +14,7 @@ UNRECORDABLE = frozenset({"audit-unavailable"})
 
 @dataclass(frozen=True)
 class Findings:
-    """One run. What the last four lists hold must not have happened."""
+    """One run. What the last five hold must not have happened."""
 
     requests_answered: int
     requests_unanswered: int
@@ -25,6 +25,7 @@ class Findings:
     submissions_retried: int
     submissions_acknowledged: int
     jobs_run: int
+    jobs_listed: int
     keys_unsettled: int
     memory_before_bytes: int
     memory_after_bytes: int
@@ -33,6 +34,7 @@ class Findings:
     jobs_not_in_audit: tuple[str, ...]
     ran_twice: tuple[str, ...]
     broken_lines: int
+    fault_of_chain: str
 
     def failures(self) -> list[str]:
         """One sentence for each promise that was broken; none is what is wanted."""
@@ -42,7 +44,9 @@ class Findings:
         if self.jobs_not_in_audit:
             said.append(f"{len(self.jobs_not_in_audit)} records do not name their job")
         if self.ran_twice:
-            said.append(f"{len(self.ran_twice)} keys ran more than one job")
+            said.append(f"{len(self.ran_twice)} keys have more than one job")
+        if self.fault_of_chain:
+            said.append("audit verify finds the audit changed")
         if self.memory_after_bytes > self.memory_before_bytes * MEMORY_GROWTH:
             said.append(f"memory grew from {self.memory_before_bytes} to {self.memory_after_bytes}")
         if not (self.acknowledged and self.submissions_acknowledged and self.jobs_run):
@@ -56,9 +60,16 @@ def jobs_run(folder: Path) -> dict[str, set[str]]:
 
 
 def judge(
-    ledger: Ledger, audited: Audited, ran: Mapping[str, set[str]], memory: tuple[int, int]
+    ledger: Ledger,
+    audited: Audited,
+    ran: Mapping[str, set[str]],
+    listed: Mapping[str, set[str]],
+    *,
+    memory: tuple[int, int],
+    fault_of_chain: str,
 ) -> Findings:
-    """Hold what was heard against the audit and the jobs."""
+    """Hold what was heard against the audit and the jobs, those that ran and those that Slurm lists."""
+    jobs = {key: ran.get(key, set()) | listed.get(key, set()) for key in ledger.keys}
     recordable = [one for one in ledger.heard if one.code not in UNRECORDABLE]
     missing = [one for one in recordable if one.request_id not in audited.jobs]
     unnamed = [
@@ -76,6 +87,7 @@ def judge(
         submissions_retried=len(ledger.retried),
         submissions_acknowledged=sum(job is not None for job in ledger.keys.values()),
         jobs_run=sum(map(len, ran.values())),
+        jobs_listed=sum(map(len, listed.values())),
         keys_unsettled=sum(job is None for job in ledger.keys.values()),
         memory_before_bytes=memory[0],
         memory_after_bytes=memory[1],
@@ -85,7 +97,8 @@ def judge(
         ),
         jobs_not_in_audit=tuple(f"{one.request_id} (job {one.job_id})" for one in unnamed),
         ran_twice=tuple(
-            f"{key}: {', '.join(sorted(ids))}" for key, ids in ran.items() if len(ids) > 1
+            f"{key}: {', '.join(sorted(ids))}" for key, ids in jobs.items() if len(ids) > 1
         ),
         broken_lines=audited.broken_lines,
+        fault_of_chain=fault_of_chain,
     )

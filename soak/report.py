@@ -30,8 +30,10 @@ def rows(found: Findings) -> list[tuple[str, str]]:
         ("of these acknowledged in the end", str(found.submissions_acknowledged)),
         ("of these without an outcome that the gateway knows", str(found.keys_unsettled)),
         ("jobs that ran", str(found.jobs_run)),
-        ("keys that ran more than one job", str(len(found.ran_twice))),
+        ("jobs that Slurm lists, most of them held", str(found.jobs_listed)),
+        ("keys with more than one job", str(len(found.ran_twice))),
         ("acknowledged submissions whose record lacks the job", str(len(found.jobs_not_in_audit))),
+        ("`audit verify` over all of it", "sound" if not found.fault_of_chain else "CHANGED"),
         ("memory at rest, before and after the faults", memory),
     ]
 
@@ -42,7 +44,7 @@ def as_text(found: Findings) -> str:
     width = max(len(name) for name, _ in table)
     lines = [f"{name.ljust(width)}  {value}" for name, value in table]
     counts = ", ".join(f"{kind} {status}: {count}" for kind, status, count in found.statuses)
-    named = [*found.not_in_audit, *found.jobs_not_in_audit, *found.ran_twice]
+    named = [found.fault_of_chain, *found.not_in_audit, *found.jobs_not_in_audit, *found.ran_twice]
     return "\n".join([*lines, f"answers: {counts}", *(f"  {one}" for one in named[:40])])
 
 
@@ -68,10 +70,10 @@ def write_results(path: Path, found: Findings, run: Sequence[str]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def write_between_markers(document: Path, text: str) -> None:
-    """Replace what stands between the marks; refuse a document without them."""
-    before, begin, rest = document.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise MarkersMissingError(f"{document} lacks the marks {BEGIN} and {END}")
+def write_between_markers(document: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
+    """Replace what stands between two marks; refuse a document without them."""
+    before, has_begin, rest = document.read_text().partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
+        raise MarkersMissingError(f"{document} lacks the marks {begin} and {end}")
     document.write_text(f"{before}{begin}\n{text}\n{end}{after}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lab import mounts
+from lab import mounts, places
 from lab.gateway import GatewayProcess, settings_for
 from lab.identity_provider import IdentityProvider
 from lab.ports import free_port
@@ -133,6 +133,24 @@ class Site:
             target = f"/slurm/{self.version}/diag"
             return self.gateway.ask("GET", target, self.tokens["alice"]).status == 200
         return False
+
+    def jobs(self, states: str, *, held: bool) -> dict[str, set[str]]:
+        """Key -> the numbers of its jobs, as Slurm's own command lists them."""
+        found: dict[str, set[str]] = {}
+        for line in self.release.run("squeue", "-h", states, "-o", "%j|%i|%r").splitlines():
+            name, number, reason = line.split("|", 2)
+            if name.startswith("soak-") and (held or reason != "JobHeldUser"):
+                found.setdefault(name, set()).add(number)
+        return found
+
+    def fault_of_chain(self) -> str:
+        """What `audit verify` finds wrong with all files of the audit; empty if nothing."""
+        files = sorted(self.audit_file.parent.glob("audit*.jsonl*"))
+        key = self.disk / "state" / "audit-initial.key"
+        program = places.CHECKOUT / ".venv/bin/slurm-gateway"
+        command = [str(program), "audit", "verify", "--key-file", str(key), *map(str, files)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
 
     @property
     def _ballast(self) -> Path:
