@@ -45,6 +45,8 @@ class Findings:
             said.append(f"{len(self.jobs_not_in_audit)} records do not name their job")
         if self.ran_twice:
             said.append(f"{len(self.ran_twice)} keys have more than one job")
+        if self.broken_lines:
+            said.append(f"{self.broken_lines} lines of the audit are no records")
         if self.fault_of_chain:
             said.append("audit verify finds the audit changed")
         if self.memory_after_bytes > self.memory_before_bytes * MEMORY_GROWTH:
@@ -87,7 +89,7 @@ def judge(
         submissions_retried=len(ledger.retried),
         submissions_acknowledged=sum(job is not None for job in ledger.keys.values()),
         jobs_run=sum(map(len, ran.values())),
-        jobs_listed=sum(map(len, listed.values())),
+        jobs_listed=sum(len(listed.get(key, ())) for key in ledger.keys),
         keys_unsettled=sum(job is None for job in ledger.keys.values()),
         memory_before_bytes=memory[0],
         memory_after_bytes=memory[1],

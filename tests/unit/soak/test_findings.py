@@ -48,6 +48,7 @@ def test_a_run_in_which_all_went_well_breaks_nothing() -> None:
         ({"ran": {"k1": {"7", "8"}}}, "1 keys have more than one job"),
         ({"listed": {"k1": {"8"}}}, "1 keys have more than one job"),
         ({"memory": (80 * MB, 89 * MB)}, "memory grew from 80000000 to 89000000"),
+        ({"audited": Audited({"r1": {"7"}}, 2)}, "2 lines of the audit are no records"),
         ({"fault_of_chain": "line 3"}, "audit verify finds the audit changed"),
         ({"ran": {}}, "nothing was acknowledged, or no job ran: there was no load"),
     ],
