@@ -16,7 +16,7 @@ CORPUS: dict[str, Any] = tomllib.loads(
     (Path(__file__).parent.parent / "security/corpus/differential.toml").read_text("utf-8")
 )
 _RULES, _PIECES = CORPUS["rules"], CORPUS["mutation"]["pieces"]
-_SHARES = (("documented", 0.25), ("spelled", 0.3), ("hostile", 0.25), ("mutated", 1.0))
+_SHARES = (("documented", 0.4), ("spelled", 0.2), ("hostile", 0.2), ("mutated", 1.0))
 """How much of the wanted number each way of making targets may fill at most."""
 _MOST_CHANGES = 4
 

@@ -90,10 +90,38 @@ def test_a_text_that_slurmrestd_leaves_as_it_is(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    (
-        "00 007 1.5 1.0 5. .5 1e3 1e 1.e3 0x 0X1f -1 +1 ~ NULL True FALSE yes No on OFF t F y N"
-        " inf -Infinity NaN 9223372036854775808 1234567890123456789"
-    ).split(),
+    [
+        "00",
+        "007",
+        "1.5",
+        "1.0",
+        "5.",
+        ".5",
+        "1e3",
+        "1e",
+        "1.e3",
+        "0x",
+        "0X1f",
+        "-1",
+        "+1",
+        "~",
+        "NULL",
+        "True",
+        "FALSE",
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "t",
+        "F",
+        "y",
+        "N",
+        "inf",
+        "-Infinity",
+        "NaN",
+        "9223372036854775808",
+        "1234567890123456789",
+    ],
 )
 def test_a_text_that_slurmrestd_makes_something_else_of(value: str) -> None:
     """Measured on 20.11.4, 22.05.8, 24.11.5 and 26.05.5."""
