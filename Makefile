@@ -3,6 +3,7 @@
 # without which every request costs half as much again (measured). PYTHON=python3.13 chooses another.
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 PORT ?= 8443
+TIME ?= 300
 BIN := .venv/bin
 SERVER := .venv/.installed-server
 DEV := .venv/.installed-dev
@@ -12,7 +13,7 @@ STEP := $(PYTHON) -m lab step
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint bench lock stop clean
+.PHONY: help install demo test test-long lint bench soak lock stop clean
 
 help:  ## Print this.
 	@echo "slurm-gateway: what to type"
@@ -37,6 +38,9 @@ lint: $(DEV)  ## Format, ruff, mypy, import contracts.
 
 bench: $(DEV)  ## Measure the gateway beside direct, nginx, HAProxy and Apache; write benchmarks/results.json.
 	$(BIN)/python -m benchmarks
+
+soak: $(DEV)  ## Kill and fill everything under load for TIME seconds; write soak/results.json and docs/reliability.md.
+	$(BIN)/python -m soak --seconds $(TIME)
 
 lock:  ## Write requirements/*.txt anew from pyproject.toml, keeping the versions that still fit.
 	@$(PIP) --quiet uv

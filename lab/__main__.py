@@ -28,7 +28,8 @@ def _up(options: argparse.Namespace) -> int:
 
 def _prepare_tests(_: argparse.Namespace) -> int:
     machine.require()
-    packages.install(packages.GROUPS["nginx"], Progress("packages"))
+    needed = [*packages.GROUPS["nginx"], *packages.GROUPS["systemd"]]
+    packages.install(needed, Progress("packages"))
     return bring_up(all_releases())
 
 

@@ -32,12 +32,15 @@ from gateway.edges.process_file import (
     prepare_state_directory,
     write_outcome,
 )
+from gateway.edges.spare_memory import SpareMemory
 from gateway.web.listening import Bound, ListenError, bind
 from gateway.web.server import Listener
 from gateway.web.tls import Pair, TlsError, new_context, read_pair, use_pair
 
 _SPARE_FILES = 512
-_OBJECTS_BETWEEN_COLLECTIONS = 10_000
+_COLLECTIONS = (10_000, 5, 2)
+"""New objects between collections of the young, and of those between collections of the old: an ended connection
+leaves fifty objects, and at Python's tenth of a tenth there were twenty thousand such connections at a time."""
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +120,7 @@ class Serving:
         self._announce()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
-        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)  # a request leaves no cycles behind
+        gc.set_threshold(*_COLLECTIONS)  # a request leaves no cycles behind
 
     def _make_listeners(self, public: Bound, operations: Bound | None = None) -> list[Listener]:
         application = self._application
@@ -161,9 +164,13 @@ class Serving:
 
     async def until_stopped(self) -> None:
         """Reload whenever asked; drain and end when told."""
-        reloading = asyncio.create_task(self._reload_when_wanted())
+        beside = [
+            asyncio.create_task(self._reload_when_wanted()),
+            asyncio.create_task(SpareMemory().keep()),
+        ]
         await self._stopped.wait()
-        reloading.cancel()
+        for task in beside:
+            task.cancel()
         drain_seconds = self._gateway.server.drain_seconds
         _log.info("draining: running requests have %g s", drain_seconds)
         self._application.is_draining = True

@@ -64,6 +64,24 @@ _SIGNAL = (
     r"|[1-9]|[1-5][0-9]|6[0-4]"
 )
 
+_OTHER_TYPE = re.compile(
+    r"~|null|true|false|yes|no|on|off|[tfyn]"
+    r"|[+-]?(?:inf|infinity|nan)"
+    r"|[+-]?0x[0-9a-f.]*(?:p[+-]?[0-9]*)?"
+    r"|(?!(?:0|[1-9][0-9]{0,17})\Z)[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def is_read_as_another(value: str) -> bool:
+    """Whether slurmrestd would make something else of a segment of a path before it looks it up.
+
+    All four measured releases turn what looks like a number, a switch or null into one: the account
+    "007" into 7, the user "t" into true, "1.50" into 2 (22.05.8 and 20.11.4) or 1.5. The QOS "null"
+    ends 24.11.5 and 26.05.5. A whole number without leading zeros comes out as it went in.
+    """
+    return _OTHER_TYPE.fullmatch(value) is not None
+
 
 def _list_of(item: str) -> str:
     return f"{item}(?:,{item})*"

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from gateway.denial import Denied, Reason
 from gateway.model import Risk
 from gateway.slurm_api.catalogue import VersionedOperation
-from gateway.slurm_api.kinds import Kind
+from gateway.slurm_api.kinds import Kind, is_read_as_another
 
 Query = tuple[tuple[str, str], ...]
 """Decoded (name, value) pairs, as Target has them."""
@@ -37,12 +37,15 @@ def write_target(call: VersionedOperation, value: str, query: Query) -> bytes:
     """Check each parameter by its kind and write the canonical target, names in alphabetical order.
 
     Raises Denied: QUERY_UNLISTED for a name that the operation does not know in this version,
-    PARAMETER_INVALID for a value of the wrong kind, a repeated name or a missing condition.
+    PARAMETER_INVALID for a value of the wrong kind or that slurmrestd would read as another, a
+    repeated name or a missing condition.
     """
     path = call.before
     parameter = call.entry.parameter
     if parameter is not None:
         _check(parameter.name, value, parameter.kind)
+        if is_read_as_another(value):
+            raise _ambiguous(parameter.name)
         path = f"{path}{quote(value, safe='')}{call.after}"
     if not query:
         if call.entry.needs_condition:
@@ -69,6 +72,13 @@ def _check(name: str, value: str, kind: Kind) -> None:
         # the value itself may be a secret in the wrong place; the audit redacts those of a query
         note = f"{name}: {len(value)} characters that are not {kind.meaning}"
         raise Denied(Reason.PARAMETER_INVALID, note, detail=f"{name} must be {kind.meaning}.")
+
+
+def _ambiguous(name: str) -> Denied:
+    detail = (
+        f"{name} is a text that slurmrestd would read as another number, as a switch or as null."
+    )
+    return Denied(Reason.PARAMETER_INVALID, f"{name}: read as another", detail=detail)
 
 
 def _unlisted(call: VersionedOperation, name: str) -> Denied:

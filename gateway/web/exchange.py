@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from gateway.denial import Denied, Reason
 from gateway.edges.late_writes import LateWrites
 from gateway.web.client import Client
+from gateway.web.gone import GONE
 from gateway.web.head_memo import HeadMemo
 
 Problem = tuple[int, list[tuple[bytes, bytes]], bytes]
@@ -52,6 +53,15 @@ class Outlet:
         """After an answer."""
         self._late_writes.flush()
         self._finish()
+
+    def abort(self) -> None:
+        """At once, whatever still waits."""
+        self._transport.abort()
+
+    def let_go(self) -> None:
+        """The connection has ended: free what it was made of."""
+        self._transport = GONE
+        self.is_closing = GONE.is_closing
 
 
 class Standin(NamedTuple):

@@ -93,7 +93,11 @@ def method_and_target(data: bytes) -> tuple[str, str]:
 
 def _check_request_line(line: bytes, limits: HeadLimits) -> None:
     """METHOD SP target SP HTTP/1.x and nothing else; the target in origin form (RFC 9112 3.2.1)."""
-    if line.count(b" ") != 2 or not line.endswith(_VERSIONS):  # noqa: PLR2004  # see the docstring
+    if (
+        line.count(b" ") != 2  # noqa: PLR2004  # see the docstring
+        or not line.endswith(_VERSIONS)
+        or line.startswith((b"\r", b"\n"))  # the parser skips them
+    ):
         raise Denied(Reason.REQUEST_MALFORMED, "the request line is not METHOD target HTTP/1.1")
     target = line[line.find(b" ") + 1 : -len(_VERSIONS[0])]
     if len(target) > limits.maximum_url_bytes:

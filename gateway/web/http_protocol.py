@@ -33,6 +33,7 @@ from uvicorn.server import ServerState
 from gateway.denial import Denied, Reason
 from gateway.web.body_framing import BodyFraming, body_framing
 from gateway.web.exchange import Connection, Exchange, Outlet, Problem, Standin
+from gateway.web.gone import GONE
 from gateway.web.head_form import HEAD_END, check_complete, check_partial, method_and_target
 from gateway.web.head_memo import HeadMemo
 from gateway.web.idleness import Idleness
@@ -92,13 +93,13 @@ class HardenedProtocol(HttpToolsProtocol):
             return
         super().connection_made(transport)
         outlet = Outlet(transport, self._finish, self.terms.late_writes)
-        self._outlet = cast("asyncio.Transport", outlet)
+        self._bare_outlet, self._outlet = outlet, cast("asyncio.Transport", outlet)
         self._standin = cast("asyncio.Task[None]", Standin(transport.abort))
         self._own = Connection(
             self.app,
             outlet.write_late,
             self._report,
-            transport.abort,
+            outlet.abort,
             self._turns.task,
             self._watch,
             self._unwatch,
@@ -120,6 +121,9 @@ class HardenedProtocol(HttpToolsProtocol):
             gone()  # what callbacks have served so far goes on in the task, before that ends
         self._turns.end()
         self.tasks.discard(self._standin)
+        if self.flow is not None:  # it was one too many otherwise
+            self.flow._transport = self.transport = GONE  # noqa: SLF001 (it has no other way)
+            self._bare_outlet.let_go()
 
     def shutdown(self) -> None:
         """Close when the answer under way, if any, is complete."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import signal
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -130,6 +131,10 @@ class IdentityProvider:
     def down(self) -> bool:
         """Stop it. False: it did not run."""
         return self._process.stop()
+
+    def kill(self) -> bool:
+        """Stop it with SIGKILL. False: it did not run."""
+        return self._process.stop(first=signal.SIGKILL)
 
     def is_up(self) -> bool:
         """Whether it runs and answers."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.slurm_api.kinds import KINDS, MAXIMUM_VALUE_LENGTH, Kind
+from gateway.slurm_api.kinds import KINDS, MAXIMUM_VALUE_LENGTH, Kind, is_read_as_another
 
 VALUES = [
     ("job-id", ["1", "123", "4294899999", "7_0", "123_4000001"]),
@@ -78,3 +78,51 @@ def test_no_kind_takes_what_has_another_meaning_elsewhere(kind: Kind) -> None:
     ):
         assert not kind.accepts(text), text
     assert not kind.accepts("1," * MAXIMUM_VALUE_LENGTH + "1")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0", "7", "123456789012345678", "no-such", "a7", "7a", "n1", "1_000", "1.5.2", "true1"],
+)
+def test_a_text_that_slurmrestd_leaves_as_it_is(value: str) -> None:
+    assert not is_read_as_another(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "00",
+        "007",
+        "1.5",
+        "1.0",
+        "5.",
+        ".5",
+        "1e3",
+        "1e",
+        "1.e3",
+        "0x",
+        "0X1f",
+        "-1",
+        "+1",
+        "~",
+        "NULL",
+        "True",
+        "FALSE",
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "t",
+        "F",
+        "y",
+        "N",
+        "inf",
+        "-Infinity",
+        "NaN",
+        "9223372036854775808",
+        "1234567890123456789",
+    ],
+)
+def test_a_text_that_slurmrestd_makes_something_else_of(value: str) -> None:
+    """Measured on 20.11.4, 22.05.8, 24.11.5 and 26.05.5."""
+    assert is_read_as_another(value)
