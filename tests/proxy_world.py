@@ -38,6 +38,7 @@ class World:
         self.closing: asyncio.Event | None = None
         self.waiting_for_slot: asyncio.Event | None = None
         self.call: AuthorizedCall = READ
+        self.authorizes: Callable[[InboundRequest], AuthorizedCall] = lambda _: self.call
         self.time = 1_800_000_000.0
         self.proxy = Proxy(lambda: self.serving, now=lambda: self.time)
         self.serving = self._serving()
@@ -84,7 +85,7 @@ class World:
     ) -> AuthorizedCall:
         if "authorize" in self.fails:
             raise self.fails["authorize"]
-        return self.call
+        return self.authorizes(request)
 
     async def acquire(self, identity: Identity) -> Lease:
         if self.slots is not None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import Answer, UpstreamFailed
 from gateway.model import Admission, AuditRecord, Clock, Grant, Identity, Lease
-from gateway.pipeline import Pipeline
+from gateway.pipeline import AuditLog, Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.stages.forward import may_change_state
 from gateway.web.client import Client
@@ -185,13 +185,21 @@ class Ride:
         audit, upstream = lane.express.pipeline.audit, lane.express.upstream
         if not audit.is_immediate(record):
             return self._hand_over(None)
-        record.granted, record.rule = True, lane.admission.call.rule
-        at_once(audit.open(record))
+        self._open(audit)
         line = upstream.take(grant)
         if line is None:
             return self._hand_over(None)
         self._line = line
         return line.ask(lane.head, self, lane.seconds)
+
+    def _open(self, audit: AuditLog) -> None:
+        record = self._record
+        try:
+            record.granted, record.rule = True, self._lane.admission.call.rule
+            at_once(audit.open(record))
+        except BaseException:
+            record.granted = False  # nothing was sent
+            raise
 
     def _admission(self) -> Admission:
         _, identity, user, call, _ = self._lane.admission
@@ -228,12 +236,12 @@ class Ride:
         straight = whole is not None and status < _FIRST_ERROR_STATUS and client.is_ready()
         if whole is None or not straight or not audit.is_immediate(record):
             return self._hand_over(answer)
-        self._is_over = True
-        client.unwatch()
         record.status, record.bytes_out, record.complete = status, len(whole), True
         record.upstream_seconds = answer.seconds
         record.total_seconds = monotonic() - self._started
         at_once(audit.close(record))
+        self._is_over = True  # from here on nothing fails
+        client.unwatch()
         lines = b"%bx-request-id: %b\r\n" % (answer.head.lines, record.request_id.encode())
         self._lease.release()
         self._lane.express.leave()

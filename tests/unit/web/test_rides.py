@@ -9,12 +9,13 @@ import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.edges.slots import FairSlots
+from gateway.model import AuthorizedCall, InboundRequest
 from gateway.stages.forward import Patience
 from gateway.web.express import WouldWaitError, at_once
 from tests.fakes import make_identity
 from tests.scripted_upstream import Script, Seen, Wire, answer, answering
 from tests.unit.web.test_proxy_on_the_wire import BIG, GET, Caller, Gateway, gateway
-from tests.upstream_kit import CANCEL, settled
+from tests.upstream_kit import CANCEL, READ, settled
 
 ON_BOTH_LOOPS = True
 FIRST = answer(b'{"first":1}')
@@ -344,32 +345,34 @@ async def test_a_server_that_can_wait_no_longer_cuts_it_off() -> None:
         assert at.codes == ["client-closed"]
 
 
-async def test_users_never_see_each_others_answers() -> None:
-    """Twenty connections with targets of their own, cut off here and there, over four connections upstream."""
+async def test_nobody_sees_what_somebody_else_asked_for() -> None:
+    """Twenty callers with a target each, who hang up here and there, over four connections upstream."""
 
     def reply(seen: Seen) -> bytes:
         return answer(seen.path.encode() * 50)
 
-    seats = FairSlots(4, 100, 5.0)
-    async with gateway(answering(reply), seats=seats, connections=4) as at:
+    def call_of(request: InboundRequest) -> AuthorizedCall:
+        return READ._replace(target=request.target.path.encode())
+
+    async with gateway(answering(reply), seats=FairSlots(4, 100, 5.0), connections=4) as at:
+        at.world.authorizes = call_of
 
         async def poll(number: int) -> None:
-            target = b"/slurm/v0.0.38/jobs?update_time=%d" % number
-            data = GET.replace(b"/slurm/v0.0.38/jobs", target)
-            at_world_call = at.world.call
-            del at_world_call
+            target = f"/slurm/v0.0.38/job/{number}"
+            data = GET.replace(b"/slurm/v0.0.38/jobs", target.encode())
             caller = await at.call()
-            for turn in range(20):
+            for turn in range(30):
                 caller.writer.write(data)
                 if (turn + number) % 7 == 0:
                     await asyncio.sleep(0.001 * (number % 3))
                     caller.hang_up()
                     caller = await at.call()
                     continue
-                assert (await caller.answer())[0] == 200
+                status, _, body = await caller.answer()
+                assert (status, body) == (200, target.encode() * 50)
 
         await asyncio.gather(*[poll(number) for number in range(20)])
-        assert at.rides > 50
+        assert at.rides > 100
 
 
 def test_what_would_have_to_wait_is_not_done_at_once() -> None:
