@@ -43,6 +43,13 @@ CAPPED = frozenset({Kind.NUMBER, Kind.MINUTES, Kind.COUNT, Kind.TASKS})
 """Kinds whose values have a size."""
 
 
+SIGNED = frozenset({"nice", "site_factor"})
+"""Numbers that may be below 0. Slurm keeps the others without a sign, so that -1 is 4294967295 or "no limit"."""
+
+ZERO_IS_ALL = frozenset({"memory_per_node", "memory_per_cpu", "memory_per_gpu"})
+"""Numbers whose 0 asks for everything that a node has (sbatch(1), --mem)."""
+
+
 class Name(NamedTuple):
     """One name of a field, in the versions that know it. `form` is how it is written there:
     plain, object ({set, infinite, number}), list, table, hidden or refused."""

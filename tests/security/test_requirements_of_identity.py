@@ -158,7 +158,8 @@ async def test_at_6_without_being_asked_for_a_token_without_audience_is_none() -
 
 @pytest.mark.parametrize(
     "changes",
-    [{"aud": "other"}, {"aud": ["portal", "other"]}, {"azp": "other"}, {"exp": 1}, {"iat": None}, {"iss": "x"}],
+    [{"aud": "other"}, {"aud": "other", "azp": "portal"},
+     {"aud": ["portal", "other"]}, {"azp": "other"}, {"exp": 1}, {"iat": None}, {"iss": "x"}],
     ids=str,
 )  # fmt: skip
 async def test_disc_4_an_id_token_that_is_taken_is_taken_by_its_own_rules(
