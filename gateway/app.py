@@ -32,6 +32,7 @@ from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
 from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
+from gateway.denial import Reason
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
@@ -172,7 +173,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=Authorize(workshop.catalogue, policy, make_conditions(config.authorize)),
+        authorize=make_authorize(config, workshop.catalogue, policy),
         check_body=check_body,
         limit=make_limit(config, buckets),
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
@@ -268,6 +269,13 @@ def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
     if problems:
         raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
     return policy
+
+
+def make_authorize(config: Gateway, catalogue: Catalogue, policy: Policy) -> Authorize:
+    """The stage, with the challenge for whoever's token is not enough."""
+    sentence = Reason.OPERATION_UNLISTED.sentence
+    challenge = bearer_challenge(_metadata_url(config), "insufficient_scope", sentence)
+    return Authorize(catalogue, policy, make_conditions(config.authorize), challenge)
 
 
 def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Conditions | None:

@@ -84,7 +84,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         """Written once, because an Identity is remembered for as long as its token."""
-        counted = self.subject or f"client:{self.client_id}"
+        counted = self.subject or f"\x00{self.client_id}"  # no subject has control characters
         object.__setattr__(self, "key", (self.issuer, counted))
 
 

@@ -23,7 +23,12 @@ def is_portal_path(raw_path: bytes) -> bool:
 def build_portal(public_url: str, cluster: str, issuers: Sequence[str]) -> FastAPI:
     """The FastAPI application for everything that is not proxied. Nothing here needs a token."""
     portal = FastAPI(
-        title="slurm-gateway", docs_url=None, redoc_url=None, openapi_url=None, debug=False
+        title="slurm-gateway",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        debug=False,
+        redirect_slashes=False,  # it would send clients to whatever host their Host field names
     )
     metadata = protected_resource_metadata(public_url, cluster, issuers)
 
