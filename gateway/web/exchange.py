@@ -64,12 +64,6 @@ class Outlet:
         self.is_closing = GONE.is_closing
 
 
-class Standin(NamedTuple):
-    """Stands among the server's tasks for a request that is served without one, so that a drain waits."""
-
-    cancel: Callable[[], None]
-
-
 class Connection(NamedTuple):
     """What all exchanges of one connection share."""
 

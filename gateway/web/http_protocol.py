@@ -32,7 +32,7 @@ from uvicorn.server import ServerState
 
 from gateway.denial import Denied, Reason
 from gateway.web.body_framing import BodyFraming, body_framing
-from gateway.web.exchange import Connection, Exchange, Outlet, Problem, Standin
+from gateway.web.exchange import Connection, Exchange, Outlet, Problem
 from gateway.web.gone import GONE
 from gateway.web.head_form import HEAD_END, check_complete, check_partial, method_and_target
 from gateway.web.head_memo import HeadMemo
@@ -71,7 +71,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._gone: Callable[[], None] | None = None
-        self._turns = Turns(self.loop, self.tasks)
+        self._turns = Turns(self.loop, self.tasks, lambda: self.transport.abort())  # noqa: PLW0108 (the transport is yet to come)
         self._event = asyncio.Event()
         self._known_head = b""
         self._known: Exchange
@@ -94,7 +94,6 @@ class HardenedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         outlet = Outlet(transport, self._finish, self.terms.late_writes)
         self._bare_outlet, self._outlet = outlet, cast("asyncio.Transport", outlet)
-        self._standin = cast("asyncio.Task[None]", Standin(transport.abort))
         self._own = Connection(
             self.app,
             outlet.write_late,
@@ -120,7 +119,6 @@ class HardenedProtocol(HttpToolsProtocol):
         if gone is not None:
             gone()  # what callbacks have served so far goes on in the task, before that ends
         self._turns.end()
-        self.tasks.discard(self._standin)
         if self.flow is not None:  # it was one too many otherwise
             self.flow._transport = self.transport = GONE  # noqa: SLF001 (it has no other way)
             self._bare_outlet.let_go()
@@ -225,19 +223,11 @@ class HardenedProtocol(HttpToolsProtocol):
         self.cycle = self._exchange = exchange = self._known.again()
         exchange.default_headers = self.server_state.default_headers
         exchange.keep_alive = self._is_reusable
-        if exchange.memo.lane is not None and self._turns.is_idle and self._rides(exchange):
+        if exchange.memo.lane is not None and self._turns.ride(exchange.memo, exchange):
             return
         if exchange.serve is None:
             self._event.set()  # the whole request has come
         self._turns.start(exchange)
-
-    def _rides(self, exchange: Exchange) -> bool:
-        """Whether it is served without a task; see express.py."""
-        self.tasks.add(self._standin)
-        if exchange.memo.rides(exchange):
-            return True
-        self.tasks.discard(self._standin)
-        return False
 
     def _take_body(self, body: BodyFraming, data: bytes) -> bytes:
         end = body.take(data)
@@ -318,7 +308,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is complete: go on with what came in the meantime."""
         self._gone = None
-        self.tasks.discard(self._standin)
+        self._turns.answered()
         self.server_state.total_requests += 1
         if self._is_over or self.transport.is_closing():
             return
