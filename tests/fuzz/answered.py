@@ -63,6 +63,7 @@ def _read_single(data: bytes) -> None:
         assert data == b'%b%b%b"}\n' % (found.body, MAC_MARK, found.mac.hex().encode())
         assert (found.chain, found.seq) == claim_of(data)
         assert claimed_seq(data) == found.seq
+        assert data.count(b'{"seq":') == 1, "two lines that stand in one"
     glued = split_glued(data)
     assert glued is None or glued[0] + glued[1].text == data
     looks_unfinished(data)

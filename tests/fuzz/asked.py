@@ -74,6 +74,12 @@ def target(data: bytes) -> None:
         found = canonical_target(data)
     except Denied:
         return
+    segments = found.path.split("/")[1:] if found.path != "/" else []
+    assert not {"", ".", ".."} & set(segments)
+    for text, unwanted in (("".join(segments), "?#%;\\{}"), (str(found.query), "%;#&")):
+        assert text.isascii()
+        assert text.isprintable()
+        assert not set(unwanted) & set(text)
     path = "/".join(quote(segment, safe="") for segment in found.path.split("/"))
     fields = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in found.query]
     again = path + ("?" + "&".join(fields) if fields else "")
