@@ -1,4 +1,7 @@
-"""A port, milliseconds -> a slurmrestd 22.05 that takes so long for each submission, however many there are."""
+"""A port, milliseconds, "serial" or "parallel" -> a slurmrestd 22.05 that takes so long for each submission.
+
+Serial is as slurmctld has it, which takes one submission after the other under a lock of its own.
+"""
 
 import asyncio
 import itertools
@@ -12,13 +15,28 @@ import uvloop
 _LIMIT_BYTES = 1 << 20
 
 
+class Work:
+    """When the next submission is done, in seconds of the loop's clock."""
+
+    def __init__(self, seconds: float, *, is_serial: bool) -> None:
+        self.numbers = itertools.count(1)
+        self._seconds, self._is_serial = seconds, is_serial
+        self._done = 0.0
+
+    def begin(self, now: float) -> float:
+        """One more."""
+        began = max(now, self._done) if self._is_serial else now
+        self._done = began + self._seconds
+        return self._done
+
+
 class Answering(asyncio.Protocol):
     """One kept connection; a request at a time, as the gateway sends them."""
 
     _transport: asyncio.Transport
 
-    def __init__(self, numbers: "itertools.count[int]", seconds: float) -> None:
-        self._numbers, self._seconds = numbers, seconds
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._came = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -35,14 +53,15 @@ class Answering(asyncio.Protocol):
         if len(body) < length or length > _LIMIT_BYTES:
             return
         self._came = b""
-        asyncio.get_running_loop().call_later(self._seconds, self._answer)
+        loop = asyncio.get_running_loop()
+        loop.call_at(self._work.begin(loop.time()), self._answer)
 
     def _answer(self) -> None:
         whole = json.dumps(
             {
                 "meta": {"Slurm": {"version": {"major": 22, "micro": 8, "minor": 5}}},
                 "errors": [],
-                "job_id": next(self._numbers),
+                "job_id": next(self._work.numbers),
                 "step_id": "BATCH",
                 "job_submit_user_msg": "",
             }
@@ -60,14 +79,15 @@ def _length(head: bytes) -> int:
     return 0
 
 
-async def serve(port: int, seconds: float) -> None:
+async def serve(port: int, work: Work) -> None:
     """For ever, on loopback."""
-    numbers = itertools.count(1)
     server = await asyncio.get_running_loop().create_server(
-        partial(Answering, numbers, seconds), "127.0.0.1", port
+        partial(Answering, work), "127.0.0.1", port
     )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2]) / 1000))
+    uvloop.run(
+        serve(int(sys.argv[1]), Work(float(sys.argv[2]) / 1000, is_serial=sys.argv[3] == "serial"))
+    )
