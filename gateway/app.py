@@ -182,6 +182,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
         audit=files.recording.trail,
         check_key=idempotent.check_key,
+        remember_key=idempotent.remember_key,
     )
     serving = make_serving(config, check_body, pipeline, idempotent.upstream)
     return Generation(

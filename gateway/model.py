@@ -180,6 +180,18 @@ class Lease(Protocol):
     def release(self) -> None: ...
 
 
+class Beside(Protocol):
+    """What is brought to disk while the request's records are; whatever it is, both are waited for."""
+
+    def drop(self) -> None:
+        """The request is not going to be sent."""
+        ...
+
+    async def wait(self) -> None:
+        """Until it is on disk, or cannot be. Never raises."""
+        ...
+
+
 class Body(Protocol):
     """A whole request body, in memory or in an unlinked file; read once, in order, then closed."""
 
@@ -207,12 +219,16 @@ class Admission(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Everything that forward needs. `slot` is the right to one upstream connection."""
+    """Everything that forward needs. `slot` is the right to one upstream connection.
+
+    `beside` is what was begun while the first record was written; it goes on when this is sent.
+    """
 
     admission: Admission
     body: Body | None
     credential: UpstreamCredential
     slot: Lease
+    beside: Beside | None = None
 
 
 @dataclass(init=False)
@@ -248,6 +264,7 @@ class AuditRecord:
     complete: bool = False
     opened: str = ""
     """What its first line in the audit says of it; empty where none was written."""
+    beside: Beside | None = None
 
     def __init__(
         self, request_id: str, time: float, method: str = "", raw_target: str = ""

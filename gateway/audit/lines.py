@@ -57,10 +57,9 @@ class Lines:
     def begin(self, record: AuditRecord) -> str:
         """The first line of an admitted request: who, what, verdict. Kept in the record for the second."""
         record.opened = self._common(record)
-        job_ids = record.call.job_ids if record.call else ()
         return (
             f'"event":"begin",{record.opened},"verdict":"granted","rule":{quoted(record.rule)},'
-            f'"body_sha256":"{record.body_sha256}","job_ids":{_list(job_ids)},'
+            f'"body_sha256":"{record.body_sha256}","job_ids":{_list(_asked_job_ids(record))},'
             f'"bytes_in":{record.bytes_in}'
         )
 
@@ -73,7 +72,7 @@ class Lines:
             f'"code":{quoted(record.code)},"rule":{quoted(record.rule)},'
             f'"note":{quoted(_cut(record.note))},"status":{record.status},'
             f'"body_sha256":"{record.body_sha256}","slurm_errors":{_list(record.slurm_errors)},'
-            f'"job_ids":{_list(record.job_ids)},"bytes_in":{record.bytes_in},'
+            f'"job_ids":{_list(record.job_ids or _asked_job_ids(record))},"bytes_in":{record.bytes_in},'
             f'"bytes_out":{record.bytes_out},"upstream_ms":{record.upstream_seconds * 1000:.3f},'
             f'"total_ms":{record.total_seconds * 1000:.3f},'
             f'"complete":{"true" if record.complete else "false"}'
@@ -126,6 +125,11 @@ def event_body(event: str, moment: str, facts: Mapping[str, object]) -> str:
     """The members of a line that is about the audit or the gateway itself."""
     members = {"event": event, "time": moment, **facts}
     return json.dumps(members, separators=(",", ":"))[1:-1]
+
+
+def _asked_job_ids(record: AuditRecord) -> tuple[str, ...]:
+    """The jobs that the request names, whatever became of it."""
+    return record.call.job_ids if record.call else ()
 
 
 def _who(identity: Identity, user: ClusterUser | None) -> str:
