@@ -105,13 +105,18 @@ class IssueCredential(Protocol):
 class AuditLog(Protocol):
     """`open` before anything is forwarded, `close` when all is over, exactly once a request."""
 
-    def is_immediate(self, record: AuditRecord) -> bool:
-        """Whether neither would wait for this record now."""
-        ...
-
     async def open(self, record: AuditRecord) -> None: ...
 
     async def close(self, record: AuditRecord) -> None: ...
+
+    @property
+    def reads_wait(self) -> bool:
+        """Whether these would wait for a read now; else `begin` and `end` do the same for one, at once."""
+        ...
+
+    def begin(self, record: AuditRecord) -> None: ...
+
+    def end(self, record: AuditRecord) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,19 +100,33 @@ class World:
         def __init__(self, world: "World") -> None:
             self.world = world
 
-        def is_immediate(self, record: AuditRecord) -> bool:
-            return self.world.closing is None
+        @property
+        def reads_wait(self) -> bool:
+            return self.world.closing is not None
 
         async def open(self, record: AuditRecord) -> None:
+            self.begin(record)
+
+        def begin(self, record: AuditRecord) -> None:
             self.world.opened += 1
             if "open" in self.world.fails:
                 raise self.world.fails["open"]
 
         async def close(self, record: AuditRecord) -> None:
-            self.world.records.append(record)
-            self.world.when_closing()
+            self._close(record)
             if self.world.closing is not None:
                 await self.world.closing.wait()
+            self._fail()
+
+        def end(self, record: AuditRecord) -> None:
+            self._close(record)
+            self._fail()
+
+        def _close(self, record: AuditRecord) -> None:
+            self.world.records.append(record)
+            self.world.when_closing()
+
+        def _fail(self) -> None:
             if "close" in self.world.fails:
                 raise self.world.fails["close"]
 

@@ -180,10 +180,10 @@ class Ride:
             self._hand_over(error)
 
     def _send(self, slot: Lease) -> None:
-        lane, record = self._lane, self._record
+        lane = self._lane
         self._grant = grant = Grant(self._admission(), None, lane.credential, slot)
         audit, upstream = lane.express.pipeline.audit, lane.express.upstream
-        if not audit.is_immediate(record):
+        if audit.reads_wait:
             return self._hand_over(None)
         self._open(audit)
         line = upstream.take(grant)
@@ -196,7 +196,7 @@ class Ride:
         record = self._record
         try:
             record.granted, record.rule = True, self._lane.admission.call.rule
-            at_once(audit.open(record))
+            audit.begin(record)
         except BaseException:
             record.granted = False  # nothing was sent
             raise
@@ -234,12 +234,12 @@ class Ride:
         record, audit, client = self._record, self._lane.express.pipeline.audit, self._client
         whole, status = answer.whole, answer.head.status
         straight = whole is not None and status < _FIRST_ERROR_STATUS and client.is_ready()
-        if whole is None or not straight or not audit.is_immediate(record):
+        if whole is None or not straight or audit.reads_wait:
             return self._hand_over(answer)
         record.status, record.bytes_out, record.complete = status, len(whole), True
         record.upstream_seconds = answer.seconds
         record.total_seconds = monotonic() - self._started
-        at_once(audit.close(record))
+        audit.end(record)
         self._is_over = True  # from here on nothing fails
         client.unwatch()
         lines = b"%bx-request-id: %b\r\n" % (answer.head.lines, record.request_id.encode())
