@@ -25,6 +25,7 @@ _MOST_UNPACKED_BYTES = 64 << 20
 
 EXCEPTIONS: tuple[tuple[str, str], ...] = (
     ("*.key", "a key file: where the key belongs"),
+    ("pem", "a key file of Slurm as old pages have it made: where the key belongs"),
     ("token", "a token that a test hands over by `--token-file` or `[credential] token_file`"),
 )
 """(name of a file, why it may hold a secret)."""
