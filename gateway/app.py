@@ -44,6 +44,7 @@ from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
 from gateway.model import AuditRecord, Clock, Risk
 from gateway.pipeline import Pipeline
+from gateway.request.request_id import RequestIds
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import Policy, parse_policy
 from gateway.stages.audit import AuditTrail
@@ -57,11 +58,12 @@ from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
 from gateway.users.conditions import Condition, Conditions, read_hours
 from gateway.web.audited import Audited
+from gateway.web.express import Express
 from gateway.web.portal import METADATA_PATH, build_portal
 from gateway.web.relay import BodyDeadlines
-from gateway.web.visit import Receive as FirstStage
-from gateway.web.visit import Serving
-from gateway.web.visit import Upstream as Forwarding
+from gateway.web.serving import Receive as FirstStage
+from gateway.web.serving import Serving
+from gateway.web.serving import Upstream as Forwarding
 
 _NSS_THREADS = 8
 _PARSING_THREADS = 1
@@ -116,12 +118,28 @@ class Generation:
 
     def __post_init__(self) -> None:
         """What is served by it counts as running."""
-        self.serving = replace(self.serving, ended=self.leave)
+        express = Express(
+            self.serving.pipeline,
+            self.upstream.slurmrestd,
+            self.slots,
+            time.time,
+            RequestIds(),
+            self.enter_if_current,
+            self.leave,
+        )
+        self.serving = replace(self.serving, ended=self.leave, express=express)
 
     def enter(self) -> Serving:
         """One more request; `leave` ends it."""
         self.running += 1
         return self.serving
+
+    def enter_if_current(self) -> bool:
+        """The same, unless another generation serves now."""
+        if self.is_retired:
+            return False
+        self.running += 1
+        return True
 
     def leave(self) -> None:
         """The last one of a generation that was replaced lets go of it."""

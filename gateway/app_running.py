@@ -36,7 +36,7 @@ from gateway.web.operations import Part, build_operations
 from gateway.web.portal import is_portal_path
 from gateway.web.problems import render
 from gateway.web.proxy import Proxy
-from gateway.web.visit import Serving
+from gateway.web.serving import Serving
 
 __all__ = ["Application", "BuildError", "Generation", "fixed_settings"]
 

@@ -109,6 +109,15 @@ class AuditLog(Protocol):
 
     async def close(self, record: AuditRecord) -> None: ...
 
+    @property
+    def reads_wait(self) -> bool:
+        """Whether these would wait for a read now; else `begin` and `end` do the same for one, at once."""
+        ...
+
+    def begin(self, record: AuditRecord) -> None: ...
+
+    def end(self, record: AuditRecord) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:

@@ -13,7 +13,7 @@ from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.web.proxy import Proxy
 from gateway.web.relay import BodyDeadlines
-from gateway.web.visit import Serving
+from gateway.web.serving import Serving
 from tests.asgi_client import AsgiClient
 from tests.fakes import FakeLease, make_credential, make_identity, make_user
 from tests.upstream_kit import READ, FakeUpstream, Plan
@@ -32,12 +32,15 @@ class World:
         """Real slots, in the place of one that everybody gets."""
         self.when_closing: Callable[[], object] = lambda: None
         self.opened = 0
+        self.ended = 0
         self.leased = 0
         self.lease, self.slot = FakeLease(), FakeLease()
         self.closing: asyncio.Event | None = None
         self.waiting_for_slot: asyncio.Event | None = None
         self.call: AuthorizedCall = READ
-        self.proxy = Proxy(lambda: self.serving, now=lambda: 1_800_000_000.0)
+        self.authorizes: Callable[[InboundRequest], AuthorizedCall] = lambda _: self.call
+        self.time = 1_800_000_000.0
+        self.proxy = Proxy(lambda: self.serving, now=lambda: self.time)
         self.serving = self._serving()
 
     def _serving(self) -> Serving:
@@ -82,7 +85,7 @@ class World:
     ) -> AuthorizedCall:
         if "authorize" in self.fails:
             raise self.fails["authorize"]
-        return self.call
+        return self.authorizes(request)
 
     async def acquire(self, identity: Identity) -> Lease:
         if self.slots is not None:
@@ -97,18 +100,38 @@ class World:
         def __init__(self, world: "World") -> None:
             self.world = world
 
+        @property
+        def reads_wait(self) -> bool:
+            return self.world.closing is not None
+
         async def open(self, record: AuditRecord) -> None:
+            self.begin(record)
+
+        def begin(self, record: AuditRecord) -> None:
             self.world.opened += 1
             if "open" in self.world.fails:
                 raise self.world.fails["open"]
 
         async def close(self, record: AuditRecord) -> None:
-            self.world.records.append(record)
-            self.world.when_closing()
+            self._close(record)
             if self.world.closing is not None:
                 await self.world.closing.wait()
+            self._fail()
+
+        def end(self, record: AuditRecord) -> None:
+            self._close(record)
+            self._fail()
+
+        def _close(self, record: AuditRecord) -> None:
+            self.world.records.append(record)
+            self.world.when_closing()
+
+        def _fail(self) -> None:
             if "close" in self.world.fails:
                 raise self.world.fails["close"]
+
+    def end(self) -> None:
+        self.ended += 1
 
     async def serve(self, client: AsgiClient) -> AuditRecord:
         """The request's one record, with everything given back."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict, deque
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from gateway.denial import Denied, Reason
 from gateway.model import Identity
@@ -31,10 +31,42 @@ class Slot:
             self._slots.give_back(self._key)
 
 
+class Sitter(Protocol):
+    """Who waits for a slot; `seated` or `refused` is called once, unless it leaves or is done."""
+
+    def done(self) -> bool: ...
+
+    def seated(self, slot: Slot, /) -> None: ...
+
+    def refused(self, denied: Denied, /) -> None: ...
+
+
+class _Waiting:
+    """A sitter that a task awaits."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: "asyncio.Future[Slot]") -> None:
+        self.future = future
+
+    def done(self) -> bool:
+        """Whether the task has been cancelled, and has not left yet."""
+        return self.future.done()
+
+    def seated(self, slot: Slot) -> None:
+        """Wake the task."""
+        self.future.set_result(slot)
+
+    def refused(self, denied: Denied) -> None:
+        """Wake it with the refusal."""
+        if not self.future.done():
+            self.future.set_exception(denied)
+
+
 class _Turn(NamedTuple):
     """One request that waits, until `deadline` on the event loop's clock."""
 
-    slot: "asyncio.Future[Slot]"
+    sitter: Sitter
     deadline: float
 
 
@@ -58,39 +90,64 @@ class FairSlots:
 
     async def acquire(self, identity: Identity) -> Slot:
         """At once where there is room. Raises Denied(BUSY) when the queue is full or the wait too long."""
+        slot = self._at_once(identity.key)
+        if slot is not None:
+            return slot
+        waiting = _Waiting(asyncio.get_running_loop().create_future())
+        self._queue_up(identity.key, waiting)
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            self._leave(identity.key, waiting)
+            raise
+
+    def seat(self, identity: Identity, sitter: Sitter) -> None:
+        """The same for whoever is told, which may be now. Raises Denied(BUSY) when the queue is full."""
+        slot = self._at_once(identity.key)
+        if slot is None:
+            self._queue_up(identity.key, sitter)
+        else:
+            sitter.seated(slot)
+
+    def leave(self, identity: Identity, sitter: object) -> None:
+        """Out of the queue."""
         key = identity.key
+        line = self._waiting.get(key, ())
+        for turn in line:
+            if turn.sitter is sitter:
+                self._waiting[key].remove(turn)
+                self._left(key, self._waiting[key])
+                return
+
+    def _at_once(self, key: _Key) -> Slot | None:
         held = self._held.get(key, 0)
-        if self._free and held < self._share:
-            self._free -= 1
-            self._held[key] = held + 1
-            return Slot(self, key)
+        if not self._free or held >= self._share:
+            return None
+        self._free -= 1
+        self._held[key] = held + 1
+        return Slot(self, key)
+
+    def _queue_up(self, key: _Key, sitter: Sitter) -> None:
         if self.queued >= self._queue:
             raise self._busy("the queue is full")
-        return await self._wait(key)
-
-    async def _wait(self, key: _Key) -> Slot:
-        loop = asyncio.get_running_loop()
-        turn = _Turn(loop.create_future(), loop.time() + self._queue_seconds)
+        if self._timer is None:
+            self._loop = asyncio.get_running_loop()
+            self._timer = self._loop.call_later(self._tick_seconds, self._tick)
         line = self._waiting.get(key)
         if line is None:
             line = self._waiting[key] = deque()
-        line.append(turn)
+        line.append(_Turn(sitter, self._loop.time() + self._queue_seconds))
         self.queued += 1
-        if self._timer is None:
-            self._timer = loop.call_later(self._tick_seconds, self._tick)
-        try:
-            return await turn.slot
-        except asyncio.CancelledError:
-            self._leave(key, turn)
-            raise
 
-    def _leave(self, key: _Key, turn: _Turn) -> None:
+    def _leave(self, key: _Key, waiting: _Waiting) -> None:
         """Out of the queue; a slot that came at the same moment goes on to the next."""
-        if turn.slot.done() and not turn.slot.cancelled() and turn.slot.exception() is None:
-            turn.slot.result().release()
+        future = waiting.future
+        if future.done() and not future.cancelled() and future.exception() is None:
+            future.result().release()
             return
         line = self._waiting.get(key)
-        if line is not None and turn in line:
+        turn = next((turn for turn in line or () if turn.sitter is waiting), None)
+        if line is not None and turn is not None:
             line.remove(turn)
             self._left(key, line)
 
@@ -107,8 +164,7 @@ class FairSlots:
             while line and line[0].deadline <= now:
                 turn = line.popleft()
                 self._left(key, line)
-                if not turn.slot.done():
-                    turn.slot.set_exception(self._busy(f"waited for {self._queue_seconds:g} s"))
+                turn.sitter.refused(self._busy(f"waited for {self._queue_seconds:g} s"))
         self._timer = loop.call_later(self._tick_seconds, self._tick) if self._waiting else None
 
     def give_back(self, key: _Key) -> None:
@@ -135,16 +191,16 @@ class FairSlots:
 
     def _hand_to(self, key: _Key) -> None:
         line = self._waiting[key]
-        slot = line.popleft().slot
+        sitter = line.popleft().sitter
         self.queued -= 1
         if not line:
             del self._waiting[key]
         elif len(self._waiting) > 1:
             self._waiting.move_to_end(key)
-        if not slot.done():
+        if not sitter.done():
             self._free -= 1
             self._held[key] = self._held.get(key, 0) + 1
-            slot.set_result(Slot(self, key))
+            sitter.seated(Slot(self, key))
 
     def _busy(self, note: str) -> Denied:
         after = max(1, min(5, ceil(self._queue_seconds)))

@@ -15,7 +15,7 @@ from gateway.edges.upstream_answer import (
 from gateway.edges.upstream_connection import UpstreamConnection
 from gateway.edges.upstream_pool import Address, ConnectFailed, UpstreamPool
 from gateway.edges.upstream_probe import PROMPT_SECONDS, Finding, ReuseProbe, diag
-from gateway.model import AuthorizedCall, Grant, Lease, UpstreamCredential
+from gateway.model import Grant, Lease, UpstreamCredential
 from gateway.stages.forward import Patience, RequestHead, may_change_state
 from gateway.stages.forward_result import is_refusal, may_be_refusal
 
@@ -64,40 +64,63 @@ class Slurmrestd:
 
         The slot is released when the answer is complete; the caller releases it in every other case.
         """
-        admission, body = grant.admission, grant.body
-        call = admission.call
-        head = self._head(
-            call,
-            grant.credential,
-            admission.request.accept,
-            admission.request.media_type,
-            None if body is None else body.length,
-        )
         try:
-            answer = await self._exchange(grant, head, fresh=False)
+            answer = await self._exchange(grant, self.write_head(grant), fresh=False)
         except UpstreamFailed as failure:
-            if not failure.reused or failure.failure is not Failure.LOST or may_change_state(call):
-                raise denied(failure, call) from failure
-            answer = await self._again(grant, head)
+            answer = await self.recover(grant, failure)
+        return await self.examined(grant, answer)
+
+    async def recover(self, grant: Grant, failure: UpstreamFailed) -> Answer:
+        """A read on a connection that had gone stale once more. Raises Denied for everything else."""
+        call = grant.admission.call
+        if not failure.reused or failure.failure is not Failure.LOST or may_change_state(call):
+            raise denied(failure, call) from failure
+        return await self._again(grant, self.write_head(grant))
+
+    async def examined(self, grant: Grant, answer: Answer) -> Answer:
+        """The answer, unless it says that the credential was refused. Raises Denied."""
         if answer.head.status >= _FIRST_ERROR_STATUS:
             await self._examine(answer, grant)
-        elif self._is_credential_refused and call.version:
+        elif self._is_credential_refused and grant.admission.call.version:
             self._is_credential_refused = False
         return answer
 
-    async def _exchange(self, grant: Grant, head: bytes, *, fresh: bool) -> Answer:
-        credential, call = grant.credential, grant.admission.call
-        key = (credential.user, credential.token.reveal)
-        connection = None if fresh else self._pool.take(key)
-        if connection is None:
-            connection = await self._open(key, call)
-        connection.lease = grant.slot
-        connection.version = call.version
-        return await connection.exchange(head, grant.body, self._patience.seconds_for(call))
+    # without waiting
 
-    async def _open(self, key: tuple[str, str], call: AuthorizedCall) -> UpstreamConnection:
+    def write_head(self, grant: Grant) -> bytes:
+        """What is sent before the body."""
+        request, body = grant.admission.request, grant.body
+        return self._head(
+            grant.admission.call,
+            grant.credential,
+            request.accept,
+            request.media_type,
+            None if body is None else body.length,
+        )
+
+    def seconds_for(self, grant: Grant) -> float:
+        """How long the first byte of an answer may take."""
+        return self._patience.seconds_for(grant.admission.call)
+
+    def take(self, grant: Grant) -> UpstreamConnection | None:
+        """A kept connection, if there is one; the grant's slot goes with it."""
+        credential = grant.credential
+        connection = self._pool.take((credential.user, credential.token.reveal))
+        if connection is not None:
+            connection.lease = grant.slot
+            connection.version = grant.admission.call.version
+        return connection
+
+    async def _exchange(self, grant: Grant, head: bytes, *, fresh: bool) -> Answer:
+        connection = None if fresh else self.take(grant)
+        if connection is None:
+            connection = await self._open(grant)
+        return await connection.exchange(head, grant.body, self.seconds_for(grant))
+
+    async def _open(self, grant: Grant) -> UpstreamConnection:
+        credential, call = grant.credential, grant.admission.call
         try:
-            return await self._pool.open(key)
+            connection = await self._pool.open((credential.user, credential.token.reveal))
         except ConnectFailed as failure:
             raise Denied(
                 Reason.UPSTREAM_UNREACHABLE,
@@ -105,6 +128,8 @@ class Slurmrestd:
                 headers=(("Retry-After", "5"),),
                 members=outcome(call, "not-run"),
             ) from failure
+        connection.lease, connection.version = grant.slot, call.version
+        return connection
 
     async def _again(self, grant: Grant, head: bytes) -> Answer:
         """The retry of a read on a new connection."""

@@ -35,6 +35,16 @@ class Owner(Protocol):
     def lost(self, connection: "UpstreamConnection", *, by_us: bool) -> None: ...
 
 
+class Waiter(Protocol):
+    """Who waits for an answer: a Future, or whatever is told in its place."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, answer: Answer, /) -> None: ...
+
+    def set_exception(self, error: UpstreamFailed, /) -> None: ...
+
+
 class UpstreamConnection(asyncio.Protocol):
     """A kept connection, one exchange at a time; anything unexpected closes it.
 
@@ -65,7 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
         self._closing = False
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._waiter: Waiter | None = None
         self._answer: Answer | None = None
         self._partial = b""
         self._interims = 0
@@ -85,23 +95,37 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def exchange(self, head: bytes, body: Body | None, first_byte_seconds: float) -> Answer:
         """Send one request and wait for the head of its answer. A cancelled wait closes the connection."""
-        if self._closing:
-            raise UpstreamFailed(Failure.UNUSED)
-        self.uses += 1
         waiter: asyncio.Future[Answer] = self._loop.create_future()
-        self._waiter = waiter
-        self._moved += 1
-        self._begun = now = monotonic()
-        self._deadline = now + first_byte_seconds
         try:
             if body is None:
-                self._late_writes.add(cast("asyncio.Transport", self._transport), head)
+                self.ask(head, waiter, first_byte_seconds)
             else:
+                self._begin_request(waiter, first_byte_seconds)
                 await self._send(head, body, waiter, first_byte_seconds)
             return await waiter
         except BaseException:
             self._forsake(waiter)
             raise
+
+    def ask(self, head: bytes, waiter: Waiter, first_byte_seconds: float) -> None:
+        """Send a request without a body. Raises UpstreamFailed where it ended before."""
+        self._begin_request(waiter, first_byte_seconds)
+        self._late_writes.add(cast("asyncio.Transport", self._transport), head)
+
+    def _begin_request(self, waiter: Waiter, first_byte_seconds: float) -> None:
+        if self._closing:
+            raise UpstreamFailed(Failure.UNUSED)
+        self.uses += 1
+        self._waiter = waiter
+        self._moved += 1
+        self._begun = now = monotonic()
+        self._deadline = now + first_byte_seconds
+
+    def forsake(self, waiter: object) -> None:
+        """Nobody waits for the answer any more; bytes of it must never meet another request."""
+        if self._waiter is waiter:
+            self._waiter = None
+            self.abort()
 
     async def _send(
         self,
@@ -135,9 +159,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Nobody waits for the answer any more; bytes of it must never meet another request."""
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             waiter.result().close()
-        elif self._waiter is waiter:
-            self._waiter = None
-            self.abort()
+        else:
+            self.forsake(waiter)
 
     def is_fresh(self) -> bool:
         """Neither closed nor readable: bytes or an end that wait here belong to no request of ours."""
@@ -194,7 +217,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _begin(self, head: AnswerHead, data: bytes) -> None:
         """The head is read; most answers are whole with it."""
-        waiter = cast("asyncio.Future[Answer]", self._waiter)
+        waiter = cast("Waiter", self._waiter)
         if waiter.done():  # cancelled, and its task has not run yet
             self.abort()
             return
@@ -203,8 +226,8 @@ class UpstreamConnection(asyncio.Protocol):
             answer = Answer(head, data if not more else data[: head.length])
             self.idle_since = now = monotonic()
             answer.seconds = now - self._begun
-            waiter.set_result(answer)
             self._end(head, intact=not more)
+            waiter.set_result(answer)
             return
         self._answer = answer = self._room.answer(head, self)
         self._remaining = head.length

@@ -35,39 +35,54 @@ class AuditTrail:
 
     async def open(self, record: AuditRecord) -> None:
         """Write the first line. Raises Denied where it is not as safe as its class asks for."""
-        journal = self.journal
-        try:
-            self._begin(record)
-            if self._is_durable(record):
-                await journal.settle(durable=True)
-            elif journal.lags:
-                await journal.settle(durable=False)
-        except OSError as error:
-            note = error.strerror or type(error).__name__
-            raise Denied(Reason.AUDIT_UNAVAILABLE, note, headers=_RETRY) from error
-
-    def _begin(self, record: AuditRecord) -> None:
-        try:
-            self.journal.begin(record.request_id, self._lines.begin(record))
-        except OSError:
-            record.opened = ""
-            raise
+        self.begin(record)
+        durable = self._is_durable(record)
+        if durable or self.journal.lags:
+            try:
+                await self.journal.settle(durable=durable)
+            except OSError as error:
+                raise _unavailable(error) from error
 
     async def close(self, record: AuditRecord) -> None:
         """Write the last line, whatever became of the request, and tell the observers. Never raises."""
-        journal = self.journal
-        line = self._lines.end(record)
-        if record.opened:
-            journal.end(record.request_id, line)
-        else:
-            journal.refusal(line)
-        durable = self._is_durable(record)
+        self._end(record)
+        journal, durable = self.journal, self._is_durable(record)
         if durable or journal.lags:
             # the answer is delivered all the same; the journal admits nothing more until it is well
             with suppress(OSError):
                 await journal.settle(durable=durable)
         if record.beside is not None:
             await record.beside.wait()
+        self._tell(record)
+
+    # the same for a read, without waiting
+
+    @property
+    def reads_wait(self) -> bool:
+        """Whether the lines of a read are not yet as safe as they shall be when they are written."""
+        return self._durable_reads or self.journal.lags
+
+    def begin(self, record: AuditRecord) -> None:
+        """Write the first line. Raises Denied."""
+        try:
+            self.journal.begin(record.request_id, self._lines.begin(record))
+        except OSError as error:
+            record.opened = ""
+            raise _unavailable(error) from error
+
+    def end(self, record: AuditRecord) -> None:
+        """Write the last line, and tell the observers. Never raises."""
+        self._end(record)
+        self._tell(record)
+
+    def _end(self, record: AuditRecord) -> None:
+        line = self._lines.end(record)
+        if record.opened:
+            self.journal.end(record.request_id, line)
+        else:
+            self.journal.refusal(line)
+
+    def _tell(self, record: AuditRecord) -> None:
         for observe in self._observers:
             observe(record)
 
@@ -76,3 +91,8 @@ class AuditTrail:
         if self._durable_reads:
             return True
         return bool(record.opened) and record.call is not None and self._changes_state(record.call)
+
+
+def _unavailable(error: OSError) -> Denied:
+    note = error.strerror or type(error).__name__
+    return Denied(Reason.AUDIT_UNAVAILABLE, note, headers=_RETRY)

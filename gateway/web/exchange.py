@@ -76,6 +76,8 @@ class Connection(NamedTuple):
     task: Callable[[], asyncio.Task[Any] | None]
     watch: Callable[[Callable[[], None]], None]
     unwatch: Callable[[], None]
+    start: Callable[["Exchange"], None]
+    """Run an exchange in the connection's task."""
 
 
 class Exchange(RequestResponseCycle):
@@ -95,7 +97,7 @@ class Exchange(RequestResponseCycle):
     def join(self, connection: Connection) -> None:
         """Take over what the connection has; once, before anything else."""
         self.app, self.write_late, self.report = connection[:3]
-        self.abort, self.task, self.watch, self.unwatch = connection[3:]
+        self.abort, self.task, self.watch, self.unwatch, self.start = connection[3:]
 
     def again(self) -> Self:
         """A new exchange for the same head. Copied before it has begun, it has nothing of its own."""
@@ -142,13 +144,22 @@ class Exchange(RequestResponseCycle):
         """As ASGI has it."""
         await super().send(message)
 
+    def is_ready(self) -> bool:
+        """Whether `respond` would be done: no earlier bytes wait for the client, and it is there."""
+        return not (self.response_started or self.flow.write_paused or self.disconnected)
+
+    def hand_over(self, serve: Serve, /) -> None:
+        """Have a task serve what callbacks have served so far."""
+        self.serve = serve
+        self.start(self)
+
     def respond(self, status: int, lines: bytes, body: bytes, /) -> bool:
         """A whole answer in one write, which costs the half of three messages through `send`.
 
         `lines` are complete header lines, Content-Length among them. False, and nothing is done,
         where it has to go by `send`: earlier bytes still wait for the client, or it has gone.
         """
-        if self.response_started or self.flow.write_paused or self.disconnected:
+        if not self.is_ready():
             return False
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False

@@ -1,5 +1,8 @@
 """One reading of a head that a connection repeats byte for byte -> the same InboundRequest under a new id."""
 
+from collections.abc import Callable
+from typing import Any
+
 from gateway.model import InboundRequest
 
 
@@ -10,11 +13,21 @@ class HeadMemo:
     that replaces the stage makes its own reading.
     """
 
-    __slots__ = ("_parts", "_reader")
+    __slots__ = ("_parts", "_reader", "lane")
 
     def __init__(self) -> None:
+        self.lane: Callable[[Any], bool] | None = None
+        """Serves a repeat at once, or says that it cannot; see express.py."""
         self._reader: object = None
         self._parts: tuple[object, ...] = ()
+
+    def rides(self, client: object) -> bool:
+        """Whether the lane takes one more; one that does not is of no more use."""
+        lane = self.lane
+        if lane is None or not lane(client):
+            self.lane = None
+            return False
+        return True
 
     def recall(self, reader: object, request_id: str) -> InboundRequest | None:
         """What `reader` made of this head before, if it was the last to read it."""

@@ -71,7 +71,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._gone: Callable[[], None] | None = None
-        self._turns = Turns(self.loop, self.tasks)
+        self._turns = Turns(self.loop, self.tasks, lambda: self.transport.abort())  # noqa: PLW0108 (the transport is yet to come)
         self._event = asyncio.Event()
         self._known_head = b""
         self._known: Exchange
@@ -102,6 +102,7 @@ class HardenedProtocol(HttpToolsProtocol):
             self._turns.task,
             self._watch,
             self._unwatch,
+            self._turns.start,
         )
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 
@@ -114,10 +115,10 @@ class HardenedProtocol(HttpToolsProtocol):
             self._stall.cancel()
         super().connection_lost(exc)
         self._idleness.end()
-        self._turns.end()
         gone, self._gone = self._gone, None
         if gone is not None:
-            gone()
+            gone()  # what callbacks have served so far goes on in the task, before that ends
+        self._turns.end()
         if self.flow is not None:  # it was one too many otherwise
             self.flow._transport = self.transport = GONE  # noqa: SLF001 (it has no other way)
             self._bare_outlet.let_go()
@@ -222,6 +223,8 @@ class HardenedProtocol(HttpToolsProtocol):
         self.cycle = self._exchange = exchange = self._known.again()
         exchange.default_headers = self.server_state.default_headers
         exchange.keep_alive = self._is_reusable
+        if exchange.memo.lane is not None and self._turns.ride(exchange.memo, exchange):
+            return
         if exchange.serve is None:
             self._event.set()  # the whole request has come
         self._turns.start(exchange)
@@ -305,6 +308,7 @@ class HardenedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is complete: go on with what came in the meantime."""
         self._gone = None
+        self._turns.answered()
         self.server_state.total_requests += 1
         if self._is_over or self.transport.is_closing():
             return

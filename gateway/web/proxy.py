@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from gateway.model import AuditRecord
 from gateway.request.request_id import RequestIds
 from gateway.web.client import AsgiReceive, AsgiSend, Client, Scope, client_of
-from gateway.web.visit import Serving, Visit
+from gateway.web.serving import Serving
+from gateway.web.visit import Visit
 
 
 class Proxy:

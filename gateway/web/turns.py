@@ -5,8 +5,10 @@ request cost as much as reading it.
 """
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol, cast
+
+from gateway.web.head_memo import HeadMemo
 
 
 class Runs(Protocol):
@@ -17,14 +19,29 @@ class Runs(Protocol):
     async def fail(self, error: BaseException) -> None: ...
 
 
+class Standin(NamedTuple):
+    """Stands among the server's tasks for an exchange that is served without one; all that is done to them there."""
+
+    cancel: Callable[[], None]
+
+
 class Turns:
-    """`tasks` holds the task while an exchange runs and not while it waits, for the server's drain."""
+    """`tasks` holds the task while an exchange runs and not while it waits, for the server's drain.
 
-    __slots__ = ("_due", "_is_over", "_loop", "_task", "_tasks", "_waiter")
+    `cut` ends the connection of an exchange that rides (express.py) and that is not waited for any longer.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]) -> None:
+    __slots__ = ("_due", "_is_over", "_loop", "_standin", "_task", "_tasks", "_waiter")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tasks: set[asyncio.Task[None]],
+        cut: Callable[[], None],
+    ) -> None:
         self._loop = loop
         self._tasks = tasks
+        self._standin = cast("asyncio.Task[None]", Standin(cut))
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[Runs | None] | None = None
         self._due: Runs | None = None
@@ -43,6 +60,20 @@ class Turns:
         else:
             self._due = exchange
 
+    def ride(self, memo: HeadMemo, exchange: object) -> bool:
+        """Have an exchange served without the task, if its lane takes it and the one before has returned."""
+        if self._waiter is None:
+            return False
+        self._tasks.add(self._standin)
+        if memo.rides(exchange):
+            return True
+        self._tasks.discard(self._standin)
+        return False
+
+    def answered(self) -> None:
+        """Whatever rode has been answered."""
+        self._tasks.discard(self._standin)
+
     def task(self) -> asyncio.Task[None] | None:
         """The one that all exchanges run in; None before the first."""
         return self._task
@@ -50,6 +81,7 @@ class Turns:
     def end(self) -> None:
         """No more will come: the connection is gone. What runs goes on to its own end."""
         self._is_over = True
+        self._tasks.discard(self._standin)
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -3,76 +3,29 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from time import monotonic
-from typing import Protocol
+from typing import Any
 
 from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
-from gateway.model import Admission, AuditRecord, AuthorizedCall, Body, Grant, InboundRequest
-from gateway.pipeline import Pipeline, note_denial
+from gateway.model import Admission, AuditRecord, Body, Grant, InboundRequest
+from gateway.pipeline import note_denial
 from gateway.stages.forward import may_change_state
 from gateway.stages.forward_result import job_ids, slurm_errors
 from gateway.web.client import Client
 from gateway.web.disconnect import ClientWatch
+from gateway.web.express import Express, ExpressUpstream, Handed, Lane, has_lane
+from gateway.web.head_memo import HeadMemo
 from gateway.web.problems import render
-from gateway.web.relay import BodyDeadlines, ReadingRate, Spool, take_body
+from gateway.web.relay import ReadingRate, take_body
+from gateway.web.serving import Serving
 
 _MOST_PARSED_BYTES = 1_048_576
 _MOST_UNREAD_BYTES = 65_536
 _NOBODY_LISTENS = 499
 
 _log = logging.getLogger(__name__)
-
-
-class Receive(Protocol):
-    """The first stage, as the proxy calls it."""
-
-    def __call__(
-        self,
-        method: str,
-        raw_target: bytes,
-        raw_headers: Sequence[tuple[bytes, bytes]],
-        peer: str | None,
-        request_id: str,
-    ) -> InboundRequest: ...
-
-    def client(
-        self, raw_headers: Sequence[tuple[bytes, bytes]], peer: str | None
-    ) -> tuple[str, str]: ...
-
-
-class Upstream(Protocol):
-    """slurmrestd. Releases the grant's slot as soon as the answer is complete. Raises Denied."""
-
-    async def send(self, grant: Grant) -> Answer: ...
-
-
-class FilterAnswer(Protocol):
-    """An answer without the jobs of others. Raises Denied or UpstreamFailed."""
-
-    async def __call__(self, admission: Admission, answer: Answer, /) -> Answer: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What one configuration serves requests with."""
-
-    receive: Receive
-    pipeline: Pipeline
-    upstream: Upstream
-    spool: Spool
-    body_limit: Callable[[AuthorizedCall], int]
-    body_deadlines: BodyDeadlines
-    minimum_bytes_per_second: int
-    only_own_jobs: FilterAnswer
-    held_window_seconds: float = 10.0
-    """How long a reader that holds a connection to slurmrestd may be slower than the minimum."""
-    buffered_window_seconds: float = 60.0
-    """The same where only memory is held."""
-    ended: Callable[[], None] = lambda: None
-    """Called once for each request that was begun."""
 
 
 class AnswerAborted(Exception):
@@ -98,8 +51,17 @@ class Visit:
 
     async def run(self) -> None:
         """Serve or refuse. Raises AnswerAborted where an answer breaks off in the middle."""
+        await self._see_through(self._serve())
+
+    async def resume(self, handed: Handed) -> None:
+        """Go on where callbacks could not (express.py). Raises as `run` does."""
+        self._admission, self._grant = handed.admission, handed.grant
+        self._started = handed.started
+        await self._see_through(self._go_on(handed))
+
+    async def _see_through(self, steps: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._serve(self._receive_head())
+            await steps
         except Denied as refusal:
             await self._refuse(refusal)
         except UpstreamFailed as failure:
@@ -136,8 +98,8 @@ class Visit:
             record.client_address, record.forwarded_for = receive.client(headers, peer)
             raise
 
-    async def _serve(self, request: InboundRequest) -> None:
-        serving, record = self._serving, self._record
+    async def _serve(self) -> None:
+        serving, record, request = self._serving, self._record, self._receive_head()
         self._admission = admission = await serving.pipeline.admit(request, record)
         if request.length != 0:
             await self._take_body(admission)
@@ -151,6 +113,53 @@ class Visit:
             self._answer = answer = await serving.only_own_jobs(admission, answer)
         if changes:
             await self._note_result(answer)
+        await self._deliver(answer)
+        if serving.express is not None and self._client.memo is not None:
+            self._open_lane(serving.express, self._client.memo, grant)
+
+    def _open_lane(self, express: Express, memo: HeadMemo, grant: Grant) -> None:
+        """Repeats of this head need not ask all stages again for a moment."""
+        if self._answer is not None and has_lane(grant, self._answer):
+            memo.lane = Lane(express, grant, self._resume_another, self._record.time)
+
+    def _resume_another(self, client: Client, handed: Handed) -> Coroutine[Any, Any, None]:
+        return Visit(self._serving, handed.record, client).resume(handed)
+
+    async def _go_on(self, handed: Handed) -> None:
+        grant, outcome = handed.grant, handed.outcome
+        if isinstance(outcome, BaseException) and not isinstance(outcome, UpstreamFailed):
+            raise outcome
+        if grant is None:
+            raise RuntimeError("handed over without a slot and without a reason")
+        self._watch = ClientWatch(self._client)
+        if outcome is None:
+            answer = await self._send(grant)
+        else:
+            answer = await self._recovered(handed.upstream, grant, outcome)
+        self._answer = answer
+        await self._deliver(answer)
+
+    async def _send(self, grant: Grant) -> Answer:
+        """What callbacks have not sent, and perhaps not even recorded."""
+        record, serving = self._record, self._serving
+        if not record.granted:
+            try:
+                record.granted, record.rule = True, grant.admission.call.rule
+                await serving.pipeline.audit.open(record)
+            except BaseException:
+                record.granted = False  # nothing was sent
+                raise
+        return await serving.upstream.send(grant)
+
+    async def _recovered(
+        self, upstream: ExpressUpstream, grant: Grant, outcome: Answer | UpstreamFailed
+    ) -> Answer:
+        if isinstance(outcome, UpstreamFailed):
+            outcome = await upstream.recover(grant, outcome)
+        self._answer = outcome
+        return await upstream.examined(grant, outcome)
+
+    async def _deliver(self, answer: Answer) -> None:
         if answer.whole is not None:
             await self._deliver_whole(answer, answer.whole)
         else:

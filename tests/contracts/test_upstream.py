@@ -9,7 +9,7 @@ import pytest
 from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import UpstreamFailed
 from gateway.model import AuthorizedCall
-from gateway.web.visit import Upstream
+from gateway.web.serving import Upstream
 from tests.upstream_kit import (
     CANCEL,
     READ,

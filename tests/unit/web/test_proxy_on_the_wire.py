@@ -10,7 +10,9 @@ import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.edges.slots import FairSlots
+from gateway.request.request_id import RequestIds
 from gateway.web.configured_protocol import ProtocolLimits, hardened_protocol
+from gateway.web.express import Express
 from gateway.web.listening import bind
 from gateway.web.problems import render
 from gateway.web.server import Listener
@@ -58,6 +60,9 @@ class Gateway:
         self.world, self.server, self.client, self.port = world, server, client, port
         self.listener = listener
         self.callers: list[Caller] = []
+        self.visits = 0
+        self.rides = 0
+        """Requests that are served by callbacks, or begun so."""
 
     async def call(self, data: bytes = b"") -> Caller:
         caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
@@ -71,13 +76,33 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(script: Script, **options: Any) -> AsyncIterator[Gateway]:
+async def gateway(
+    script: Script, *, seats: FairSlots | None = None, **options: Any
+) -> AsyncIterator[Gateway]:
+    """With `seats` the proxied paths are served by the protocol itself, and repeats ride."""
     async with upstream(script, **options) as (server, client):
         client.pool.on_kept = lambda _connection, _lease: False
         world = World()
         world.serving = replace(world.serving, upstream=client.slurmrestd)
-        protocol = hardened_protocol(ProtocolLimits(), lambda _: None, render)
         bound = bind("127.0.0.1:0", 0o600)
+
+        async def serve(client: Any) -> None:
+            found.visits += 1
+            await world.proxy.visit(client)
+
+        def enter() -> bool:
+            found.rides += 1
+            return True
+
+        if seats is not None:
+            world.slots = seats
+            now, ids = world.proxy._now, RequestIds()
+            pipeline, ended = world.serving.pipeline, world.end
+            express = Express(pipeline, client.slurmrestd, seats, now, ids, enter, ended)
+            world.serving = replace(world.serving, express=express, ended=ended)
+        protocol = hardened_protocol(
+            ProtocolLimits(), lambda _: None, render, serve=serve if seats is not None else None
+        )
         listener = Listener("test", bound, world.proxy, protocol=protocol)
         await listener.begin()
         found = Gateway(world, server, client, listener, bound.socket.getsockname()[1])

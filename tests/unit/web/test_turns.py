@@ -32,7 +32,7 @@ async def settle() -> None:
 
 def make() -> tuple[Turns, set[asyncio.Task[None]], list[str]]:
     tasks: set[asyncio.Task[None]] = set()
-    return Turns(asyncio.get_running_loop(), tasks), tasks, []
+    return Turns(asyncio.get_running_loop(), tasks, lambda: None), tasks, []
 
 
 async def test_exchanges_run_one_after_the_other_in_the_same_task() -> None:

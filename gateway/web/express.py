@@ -1,0 +1,301 @@
+"""A head that repeats, decided a moment ago -> its answer, by callbacks alone: no task, no coroutine, no ASGI.
+
+The shortest way of a Visit, for reads of clients that poll. Rate, slot, audit and connection are
+those of every request. Whatever is not straight (no kept connection, an error, a large answer, a
+client that goes) is handed to a Visit, which goes on from there.
+"""
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from time import monotonic
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from gateway.denial import Denied, Reason
+from gateway.edges.upstream_answer import Answer, UpstreamFailed
+from gateway.model import Admission, AuditRecord, Clock, Grant, Identity, Lease
+from gateway.pipeline import AuditLog, Pipeline
+from gateway.request.request_id import RequestIds
+from gateway.stages.forward import may_change_state
+from gateway.web.client import Client
+
+STANDING_SECONDS = 0.1
+"""So long a decision stands for the same bytes on the same connection before all stages are asked again."""
+_FIRST_ERROR_STATUS = 400
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+class Rider(Client, Protocol):
+    """A client that can be served without a task."""
+
+    def is_ready(self) -> bool:
+        """Whether `respond` would be done."""
+        ...
+
+    def hand_over(self, serve: Callable[[Client], Awaitable[None]], /) -> None:
+        """Have a task serve what callbacks have served so far."""
+
+
+class Line(Protocol):
+    """A kept connection to slurmrestd, taken for one request."""
+
+    def ask(self, head: bytes, waiter: Any, first_byte_seconds: float, /) -> None:
+        """Send a head without a body. `waiter` is told as a Future is: done, set_result, set_exception."""
+
+    def forsake(self, waiter: object, /) -> None:
+        """Nobody wants the answer any more."""
+
+
+class ExpressUpstream(Protocol):
+    """slurmrestd, as far as it can be asked without waiting, and what follows where that did not do."""
+
+    def write_head(self, grant: Grant, /) -> bytes: ...
+
+    def seconds_for(self, grant: Grant, /) -> float: ...
+
+    def take(self, grant: Grant, /) -> Line | None:
+        """A kept connection, if there is one; the grant's slot goes with it."""
+        ...
+
+    async def recover(self, grant: Grant, failure: UpstreamFailed, /) -> Answer:
+        """Once more where that is harmless. Raises Denied."""
+        ...
+
+    async def examined(self, grant: Grant, answer: Answer, /) -> Answer:
+        """Raises Denied where slurmrestd refused the credential."""
+        ...
+
+
+class Seats(Protocol):
+    """The slots, for whoever is told instead of waiting: `seated(slot)` or `refused(denied)`."""
+
+    def seat(self, identity: Identity, sitter: Any, /) -> None: ...
+
+    def leave(self, identity: Identity, sitter: object, /) -> None: ...
+
+
+class Express(NamedTuple):
+    """What rides of one generation need. `enter` counts a request, unless the generation is retired."""
+
+    pipeline: Pipeline
+    upstream: ExpressUpstream
+    seats: Seats
+    now: Clock
+    new_id: RequestIds
+    enter: Callable[[], bool]
+    leave: Callable[[], None]
+
+
+class Handed(NamedTuple):
+    """A ride that goes on as a Visit. `outcome` is None where nothing was sent yet."""
+
+    upstream: ExpressUpstream
+    record: AuditRecord
+    admission: Admission
+    grant: Grant | None
+    outcome: Answer | BaseException | None
+    started: float
+
+
+Resume = Callable[[Client, Handed], Coroutine[Any, Any, None]]
+
+
+class Lane:
+    """The decision on one head, and what was made of it. Called for each repeat; False: it is no use now."""
+
+    __slots__ = (
+        "admission",
+        "credential",
+        "express",
+        "head",
+        "resume",
+        "seconds",
+        "since",
+        "until",
+    )
+
+    def __init__(self, express: Express, grant: Grant, resume: Resume, since: float) -> None:
+        self.express = express
+        self.admission, self.credential = grant.admission, grant.credential
+        self.head = express.upstream.write_head(grant)
+        self.seconds = express.upstream.seconds_for(grant)
+        self.resume = resume
+        self.since = since
+        self.until = min(since + STANDING_SECONDS, grant.admission.identity.expires)
+
+    def __call__(self, client: Rider) -> bool:
+        """Begin a ride, unless the decision is too old or the rate is used up, which the stages will tell."""
+        express = self.express
+        now = express.now()
+        if not self.since <= now < self.until or not express.enter():
+            return False
+        try:
+            record = self._record(now)
+            lease = at_once(express.pipeline.limit(self.admission.identity, self.admission.call))
+        except (Denied, WouldWaitError):
+            express.leave()
+            return False
+        Ride(self, client, record, lease).begin()
+        return True
+
+    def _record(self, now: float) -> AuditRecord:
+        request, identity, user, call, _ = self.admission
+        record = AuditRecord(self.express.new_id(), now, request.method)
+        record.request = request._replace(request_id=record.request_id)
+        record.identity, record.user, record.call = identity, user, call
+        record.client_address, record.forwarded_for = request.client_address, request.forwarded_for
+        return record
+
+
+class Ride:
+    """One request on its way by callbacks; told by the slots, the connection and the client."""
+
+    __slots__ = ("_client", "_grant", "_is_over", "_lane", "_lease", "_line", "_record", "_started")
+
+    def __init__(self, lane: Lane, client: Rider, record: AuditRecord, lease: Lease) -> None:
+        self._lane = lane
+        self._client = client
+        self._record = record
+        self._lease = lease
+        self._grant: Grant | None = None
+        self._line: Line | None = None
+        self._is_over = False
+        self._started = monotonic()
+
+    def begin(self) -> None:
+        """Wait for a slot."""
+        self._client.watch(self._gone)
+        try:
+            self._lane.express.seats.seat(self._lane.admission.identity, self)
+        except Denied as busy:
+            self._hand_over(busy)
+
+    def seated(self, slot: Lease) -> None:
+        """Called by the slots: record the request and send it."""
+        try:
+            self._send(slot)
+        except Exception as error:  # noqa: BLE001  # whoever calls serves others too
+            self._hand_over(error)
+
+    def _send(self, slot: Lease) -> None:
+        lane = self._lane
+        self._grant = grant = Grant(self._admission(), None, lane.credential, slot)
+        audit, upstream = lane.express.pipeline.audit, lane.express.upstream
+        if audit.reads_wait:
+            return self._hand_over(None)
+        self._open(audit)
+        line = upstream.take(grant)
+        if line is None:
+            return self._hand_over(None)
+        self._line = line
+        return line.ask(lane.head, self, lane.seconds)
+
+    def _open(self, audit: AuditLog) -> None:
+        record = self._record
+        try:
+            record.granted, record.rule = True, self._lane.admission.call.rule
+            audit.begin(record)
+        except BaseException:
+            record.granted = False  # nothing was sent
+            raise
+
+    def _admission(self) -> Admission:
+        _, identity, user, call, _ = self._lane.admission
+        request = self._record.request
+        assert request is not None  # noqa: S101  # the lane has written it
+        return Admission(request, identity, user, call, self._lease)
+
+    def refused(self, denied: Denied) -> None:
+        """Called by the slots: it has waited too long."""
+        self._hand_over(denied)
+
+    # told by the connection, as a Future is
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._is_over
+
+    def set_result(self, answer: Answer) -> None:
+        """The head of the answer has come, and mostly all of it."""
+        if self._is_over:
+            return answer.close()
+        try:
+            return self._deliver(answer)
+        except Exception as error:  # noqa: BLE001  # whoever calls serves others too
+            return self._hand_over(error)
+
+    def set_exception(self, error: BaseException) -> None:
+        """No whole answer will come."""
+        self._hand_over(error)
+
+    def _deliver(self, answer: Answer) -> None:
+        record, audit, client = self._record, self._lane.express.pipeline.audit, self._client
+        whole, status = answer.whole, answer.head.status
+        straight = whole is not None and status < _FIRST_ERROR_STATUS and client.is_ready()
+        if whole is None or not straight or audit.reads_wait:
+            return self._hand_over(answer)
+        record.status, record.bytes_out, record.complete = status, len(whole), True
+        record.upstream_seconds = answer.seconds
+        record.total_seconds = monotonic() - self._started
+        audit.end(record)
+        self._is_over = True  # from here on nothing fails
+        client.unwatch()
+        lines = b"%bx-request-id: %b\r\n" % (answer.head.lines, record.request_id.encode())
+        self._lease.release()
+        self._lane.express.leave()
+        client.respond(status, lines, whole)
+        return None
+
+    # what is not straight
+
+    def _gone(self) -> None:
+        """The client has hung up."""
+        if self._line is not None:
+            self._line.forsake(self)
+        elif self._grant is None:
+            self._lane.express.seats.leave(self._lane.admission.identity, self)
+        self._hand_over(Denied(Reason.CLIENT_CLOSED))
+
+    def _hand_over(self, outcome: Answer | BaseException | None) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._client.unwatch()
+        if isinstance(outcome, Exception) and not isinstance(outcome, Denied | UpstreamFailed):
+            place = "".join(traceback.format_tb(outcome.__traceback__))
+            _log.error("request %s: %s\n%s", self._record.request_id, type(outcome).__name__, place)
+        admission = self._admission() if self._grant is None else self._grant.admission
+        upstream, resume = self._lane.express.upstream, self._lane.resume
+        handed = Handed(upstream, self._record, admission, self._grant, outcome, self._started)
+        self._client.hand_over(lambda client: resume(client, handed))
+
+
+def has_lane(grant: Grant, answer: Answer) -> bool:
+    """Whether repeats of a request may ride: plain reads of a READ class that were answered at once and well."""
+    request, call = grant.admission.request, grant.admission.call
+    return (
+        grant.body is None
+        and request.length == 0
+        and not request.idempotency_key
+        and not call.own_jobs_only
+        and not may_change_state(call)
+        and answer.whole is not None
+        and answer.head.status < _FIRST_ERROR_STATUS
+    )
+
+
+class WouldWaitError(Exception):
+    """What should have been done at once would have to wait."""
+
+
+def at_once(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """What a coroutine returns, if it need not wait for anything. Raises WouldWaitError, and what it raises."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: _T = done.value
+        return value
+    coroutine.close()
+    raise WouldWaitError
