@@ -11,15 +11,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from gateway.app_access import describe_access
 from gateway.app_audit import Recording, make_recording
 from gateway.app_idempotency import Around, Idempotent, make_idempotent
-from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
+from gateway.app_identity import (
+    Identification,
+    Mapped,
+    make_authenticate,
+    make_map_user,
+    make_trust,
+)
 from gateway.app_shelf import Shelf
+from gateway.app_sign_in import SigningIn, make_sign_in
 from gateway.app_upstream import (
     Issuing,
     Surroundings,
@@ -103,6 +112,7 @@ class Generation:
     attempts: AttemptMemory
     serving: Serving
     portal: Audited
+    signing_in: SigningIn | None = None
     number: int = 0
     running: int = 0
     is_retired: bool = False
@@ -177,7 +187,8 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         idempotent=idempotent,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
-        portal=make_portal(config, files.recording.trail, serving.receive),
+        portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
+        signing_in=files.signing_in,
     )
 
 
@@ -187,6 +198,7 @@ class _Files(NamedTuple):
     identification: Identification
     mapped: Mapped
     recording: Recording
+    signing_in: SigningIn | None
 
 
 def _open_files(
@@ -196,12 +208,18 @@ def _open_files(
     server = config.server
     problems: list[str] = []
     with _noting(problems, "authenticate"):
+        trusted = make_trust(config.authenticate, shelf)
+        with _noting(problems, "sign_in"):
+            signing_in = make_sign_in(
+                config, trusted.keys, trusted.deny_list, shelf, workshop.environ
+            )
         identification = make_authenticate(
             config.authenticate,
-            shelf,
+            trusted,
             make_failure_budget(config.limit, buckets, shelf),
             resource_metadata=_metadata_url(config),
             hash_key=workshop.hash_key,
+            sessions=None if problems or signing_in is None else signing_in.guard,
         )
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
@@ -209,7 +227,7 @@ def _open_files(
         recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, recording)
+    return _Files(identification, mapped, recording, signing_in)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -235,6 +253,7 @@ def make_receive(config: Gateway) -> Receive:
         trusted_proxies=server.trusted_proxies,
         trust_unix_peer=server.trust_unix_peer,
         accept_yaml=config.receive.accept_yaml,
+        has_sessions=bool(config.sign_in.clients),
     )
 
 
@@ -302,11 +321,17 @@ def make_failure_budget(
     return FailedAttempts(rates, buckets, memory, time.monotonic)
 
 
-def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audited:
+def make_portal(
+    config: Gateway, files: _Files, policy: Policy, catalogue: Catalogue, receive: FirstStage
+) -> Audited:
     """What the gateway answers by itself."""
     issuers = [issuer.issuer for issuer in config.authenticate.issuers]
-    portal = build_portal(config.server.public_url, config.server.cluster, issuers)
-    return Audited(portal, trail, receive.client)
+    cluster, house = config.server.cluster, None
+    if files.signing_in is not None:
+        access = partial(describe_access, policy, catalogue, config.limit)
+        house = files.signing_in.house(cluster, files.mapped.map_user, access)
+    portal = build_portal(config.server.public_url, cluster, issuers, house)
+    return Audited(portal, files.recording.trail, receive.client)
 
 
 def make_serving(
@@ -348,6 +373,8 @@ def try_state_directory(generation: Generation) -> list[str]:
             generation.mapped.bindings.create()
         if generation.idempotent.store is not None:
             generation.idempotent.store.create()
+        if generation.signing_in is not None:
+            generation.signing_in.store.create_file()
     except (OSError, sqlite3.Error) as error:
         return [f"state directory {directory}: {error}"]
     return []

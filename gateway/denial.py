@@ -58,6 +58,23 @@ class Reason(Enum):
     )
     TOKEN_MISSING = ("token-missing", 401, "A bearer token is required.")
     TOKEN_INVALID = ("token-invalid", 401, "The access token is not valid here.")
+    SESSION_ENDED = ("session-ended", 401, "The session has ended; sign in again.")
+    CROSS_SITE_REQUEST = (
+        "cross-site-request",
+        403,
+        "A session is heard only from the gateway's own pages.",
+    )
+    SESSIONS_UNAVAILABLE = (
+        "sessions-unavailable",
+        503,
+        "Sessions cannot be looked up or kept at the moment.",
+    )
+    SIGN_IN_REFUSED = ("sign-in-refused", 400, "The sign-in could not be completed.")
+    PROVIDER_UNAVAILABLE = (
+        "provider-unavailable",
+        503,
+        "The identity provider cannot be asked at the moment.",
+    )
     TOKEN_EXPIRING = ("token-expiring", 401, "The access token ends too soon to be used.")
     KEYS_UNAVAILABLE = (
         "keys-unavailable",

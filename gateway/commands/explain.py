@@ -21,7 +21,12 @@ from gateway.app import (
     make_receive,
     read_rates,
 )
-from gateway.app_identity import make_authenticate, make_map_user, make_user_check
+from gateway.app_identity import (
+    make_authenticate,
+    make_map_user,
+    make_trust,
+    make_user_check,
+)
 from gateway.app_shelf import Shelf
 from gateway.commands.described_roles import describe_fields
 from gateway.commands.explanation import Explanation, print_for_people, print_json
@@ -181,7 +186,7 @@ class _Explaining:
         metadata_url = self._gateway.server.public_url.rstrip("/") + METADATA_PATH
         stage = make_authenticate(
             self._gateway.authenticate,
-            self.shelf,
+            make_trust(self._gateway.authenticate, self.shelf),
             _NobodyCounts(),
             resource_metadata=metadata_url,
             hash_key=os.urandom(32),

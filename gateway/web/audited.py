@@ -53,7 +53,9 @@ class Audited:
         answering = _Answering(record, send)
         try:
             await self._application(
-                {**scope, "gateway.request_id": record.request_id}, receive, answering
+                {**scope, "gateway.request_id": record.request_id, "gateway.record": record},
+                receive,
+                answering,
             )
         except Exception:  # noqa: BLE001 (whatever it is, the client gets an answer)
             _log.exception("request %s: the portal failed", record.request_id)
@@ -82,7 +84,7 @@ class _Answering:
         await self._send(message)
 
     def _note_status(self, status: int) -> None:
-        if status >= _FIRST_ERROR_STATUS:
+        if status >= _FIRST_ERROR_STATUS and not self._record.code:
             note_denial(self._record, Denied(_REASONS.get(status, Reason.INTERNAL_ERROR)))
         self._record.status = status
 

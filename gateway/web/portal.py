@@ -10,18 +10,26 @@ from starlette.exceptions import HTTPException
 
 from gateway.denial import Denied, Reason
 from gateway.web.problems import PROBLEM_TYPE, render
+from gateway.web.sign_in.house import House
+from gateway.web.sign_in.routes import add_sign_in
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
-PORTAL_PREFIXES = ("/.well-known/", "/gateway/")
+_WHOLE = frozenset({b"/", b"/login", b"/logout", b"/me"})
+_BELOW = (b"/.well-known/", b"/gateway/", b"/login/", b"/me/")
 
 
 def is_portal_path(raw_path: bytes) -> bool:
     """Whether the portal answers this path; slurmrestd has no operation below these."""
-    return raw_path == b"/" or raw_path.startswith((b"/.well-known/", b"/gateway/"))
+    return raw_path in _WHOLE or raw_path.startswith(_BELOW)
 
 
-def build_portal(public_url: str, cluster: str, issuers: Sequence[str]) -> FastAPI:
-    """The FastAPI application for everything that is not proxied. Nothing here needs a token."""
+def build_portal(
+    public_url: str, cluster: str, issuers: Sequence[str], house: House | None = None
+) -> FastAPI:
+    """The FastAPI application for everything that is not proxied. Nothing here needs a token.
+
+    `house` is what people sign in with, None where they cannot.
+    """
     portal = FastAPI(
         title="slurm-gateway", docs_url=None, redoc_url=None, openapi_url=None, debug=False
     )
@@ -43,6 +51,8 @@ def build_portal(public_url: str, cluster: str, issuers: Sequence[str]) -> FastA
     async def error_page(code: str) -> PlainTextResponse:
         return PlainTextResponse(read_error_page(code), media_type="text/markdown; charset=utf-8")
 
+    if house is not None:
+        add_sign_in(portal, house)
     portal.add_exception_handler(Denied, _answer_denied)
     portal.add_exception_handler(HTTPException, _answer_http_exception)
     return portal
