@@ -70,6 +70,7 @@ class Reason(Enum):
         "Sessions cannot be looked up or kept at the moment.",
     )
     SIGN_IN_REFUSED = ("sign-in-refused", 400, "The sign-in could not be completed.")
+    LOGOUT_TOKEN_INVALID = ("logout-token-invalid", 400, "The logout token is not valid here.")
     PROVIDER_UNAVAILABLE = (
         "provider-unavailable",
         503,

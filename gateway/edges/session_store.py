@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -161,13 +162,13 @@ def _delete(statement: str, values: tuple[Any, ...], connection: sqlite3.Connect
 
 def all_sessions(path: Path) -> list[Session]:
     """Every session in the file, the last used first. Raises sqlite3.Error. Blocks."""
-    with _opened(path) as connection:
+    with closing(_opened(path)) as connection:
         return _select("ORDER BY last_used DESC, id_hash", (), connection)
 
 
 def end_sessions(path: Path, id_hashes: Sequence[str]) -> int:
     """Forget these; how many there were. Raises sqlite3.Error. Blocks."""
-    with _opened(path) as connection:
+    with closing(_opened(path)) as connection:
         return sum(len(_delete(_END, (id_hash,), connection)) for id_hash in id_hashes)
 
 

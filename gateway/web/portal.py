@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from gateway.denial import Denied, Reason
+from gateway.pipeline import note_denial
 from gateway.web.problems import PROBLEM_TYPE, render
 from gateway.web.sign_in.house import House
 from gateway.web.sign_in.routes import add_sign_in
@@ -79,6 +80,9 @@ def read_error_page(code: str) -> str:
 
 async def _answer_denied(request: Request, error: Exception) -> Response:
     assert isinstance(error, Denied)  # noqa: S101 (registered for Denied alone)
+    record = request.scope.get("gateway.record")
+    if record is not None:
+        note_denial(record, error)
     status, headers, body = render(error, request_id_of(request))
     response = Response(body, status)
     response.raw_headers = headers

@@ -4,6 +4,7 @@ from importlib.resources import files
 
 from fastapi import FastAPI, Response
 
+from gateway.web.sign_in.backchannel import add_backchannel
 from gateway.web.sign_in.house import House
 from gateway.web.sign_in.leaving import add_leaving
 from gateway.web.sign_in.login import add_login
@@ -16,6 +17,7 @@ def add_sign_in(portal: FastAPI, house: House) -> None:
     add_login(portal, house)
     add_me(portal, house)
     add_leaving(portal, house)
+    add_backchannel(portal, house)
     style = files("gateway.web").joinpath("static", "style.css").read_bytes()
 
     @portal.get(STYLE_PATH)
