@@ -8,14 +8,12 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from gateway.app_access import describe_access
 from gateway.app_audit import Recording, make_recording
@@ -27,6 +25,7 @@ from gateway.app_identity import (
     make_map_user,
     make_trust,
 )
+from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
 from gateway.app_upstream import (
@@ -37,7 +36,6 @@ from gateway.app_upstream import (
     make_slots,
     make_upstream,
 )
-from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
 from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
@@ -50,10 +48,10 @@ from gateway.edges.key_turns import KeyTurns
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
-from gateway.model import AuditRecord, Clock, Risk
+from gateway.model import AuditRecord, Risk
 from gateway.pipeline import Pipeline
 from gateway.slurm_api import Catalogue, read_catalogue
-from gateway.slurm_api.policy import Policy, parse_policy
+from gateway.slurm_api.policy import Policy
 from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
@@ -63,9 +61,8 @@ from gateway.stages.own_jobs import OwnJobs
 from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
-from gateway.users.conditions import Condition, Conditions, read_hours
 from gateway.web.audited import Audited
-from gateway.web.portal import METADATA_PATH, build_portal
+from gateway.web.portal import METADATA_PATH, PublishedIssuer, build_portal
 from gateway.web.relay import BodyDeadlines
 from gateway.web.visit import Receive as FirstStage
 from gateway.web.visit import Serving
@@ -74,14 +71,6 @@ from gateway.web.visit import Upstream as Forwarding
 _NSS_THREADS = 8
 _PARSING_THREADS = 1
 """Two would take turns at the one interpreter lock, and let the event loop wait for both."""
-
-
-class BuildError(Exception):
-    """The configuration is valid, but something that it names cannot be used; all of it is told."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("".join(f"\n  {problem}" for problem in problems))
-        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +153,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=Authorize(workshop.catalogue, policy, make_conditions(config.authorize)),
+        authorize=make_authorize(config, policy, workshop.catalogue),
         check_body=check_body,
         limit=make_limit(config, buckets),
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
@@ -263,27 +252,11 @@ def make_check_body(config: Gateway) -> CheckBody:
     return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
 
 
-def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
-    """The allowlist. Raises BuildError; `load` has told such mistakes with their remedies before."""
-    policy, problems = parse_policy(section.roles, catalogue)
-    if problems:
-        raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
-    return policy
-
-
-def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Conditions | None:
-    """None where every role is held always, which costs nothing."""
-    by_role = {
-        name: Condition(
-            networks=tuple(ip_network(text) for text in role.networks),
-            hours=tuple(map(read_hours, role.times)),
-            zone=ZoneInfo(role.time_zone),
-            maximum_token_seconds=role.maximum_token_seconds,
-        )
-        for name, role in section.roles.items()
-        if role.has_conditions
-    }
-    return Conditions(by_role, now) if by_role else None
+def make_authorize(config: Gateway, policy: Policy, catalogue: Catalogue) -> Authorize:
+    """The allowlist, with what is asked of roles and of sign-ins."""
+    section = config.authorize
+    step_up = make_step_up(section, catalogue, _metadata_url(config))
+    return Authorize(catalogue, policy, make_conditions(section), step_up)
 
 
 def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
@@ -325,7 +298,10 @@ def make_portal(
     config: Gateway, files: _Files, policy: Policy, catalogue: Catalogue, receive: FirstStage
 ) -> Audited:
     """What the gateway answers by itself."""
-    issuers = [issuer.issuer for issuer in config.authenticate.issuers]
+    issuers = [
+        PublishedIssuer(one.issuer, one.cli_client_id, one.cli_scopes)
+        for one in config.authenticate.issuers
+    ]
     cluster, house = config.server.cluster, None
     if files.signing_in is not None:
         access = partial(describe_access, policy, catalogue, config.limit)

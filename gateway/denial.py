@@ -106,6 +106,11 @@ class Reason(Enum):
         "The user directory cannot be asked at the moment.",
     )
     # authorize
+    INSUFFICIENT_USER_AUTHENTICATION = (
+        "insufficient-user-authentication",
+        401,
+        "This needs a stronger or more recent sign-in.",
+    )
     OPERATION_UNLISTED = ("operation-unlisted", 403, "This operation is not allowed for you.")
     QUERY_UNLISTED = ("query-unlisted", 400, "A query parameter is not known for this operation.")
     PARAMETER_INVALID = ("parameter-invalid", 400, "A parameter has a value of the wrong kind.")

@@ -17,7 +17,7 @@ from typing import Any
 
 from lab import certificates, places
 from lab.identity_provider import IdentityProvider
-from lab.identity_provider.provider import MACHINE_CLIENT, WEB_CLIENT, WEB_NAME
+from lab.identity_provider.provider import CLI_CLIENT, MACHINE_CLIENT, SCOPE, WEB_CLIENT, WEB_NAME
 from lab.processes import CLEAN_ENVIRONMENT, LabError, Recorded
 from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged, to_toml
@@ -49,6 +49,8 @@ def settings_for(
                     "audiences": [provider.audience],
                     "profile": "rfc9068",
                     "groups_claim": "groups",
+                    "cli_client_id": CLI_CLIENT,
+                    "cli_scopes": ["openid", "profile", "offline_access", SCOPE],
                 }
             ]
         },

@@ -16,7 +16,7 @@ from gateway.config.receive import Receive
 from gateway.config.server import Server
 from gateway.config.sign_in import SignIn
 from gateway.slurm_api import Catalogue, read_catalogue
-from gateway.slurm_api.policy import parse_policy
+from gateway.slurm_api.policy import parse_policy, read_names
 
 
 def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
@@ -47,6 +47,9 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     match sections:
         case {"authorize": Authorize() as authorize}:
             found += (Problem(*one) for one in parse_policy(authorize.roles, catalogue)[1])
+            for index, rule in enumerate(authorize.step_up):
+                place = f"authorize.step_up[{index}].operations"
+                found += (Problem(*one) for one in read_names(place, rule.operations, catalogue)[1])
     return found
 
 

@@ -47,6 +47,18 @@ def _session(cookie: bytes) -> Secret | None:
     return Secret(found[0].decode())
 
 
+def check_call(browser: Browser, *, changes_state: bool) -> None:
+    """Refuse a session's navigation that would change something. Raises Denied(CROSS_SITE_REQUEST).
+
+    Some operations of slurmrestd change the cluster by GET. A link in a mail, or one that goes through the
+    sign-in and back, looks like somebody's own doing; a script of our own pages does not navigate.
+    """
+    if browser.session is None or not changes_state:
+        return
+    if browser.navigates or browser.site == "none":
+        raise Denied(Reason.CROSS_SITE_REQUEST, "a navigation that would change something")
+
+
 def check_origin(
     browser: Browser, method: str, public_origin: str, *, is_page: bool = False
 ) -> None:

@@ -10,7 +10,8 @@ from gateway.model import Identity
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import Session
 from gateway.sign_in.signed import ClientRules
-from gateway.token.claims import Claims, read_groups, read_text, read_time
+from gateway.token.claims import Claims, read_groups
+from gateway.token.identity import read_acr, read_auth_time
 from gateway.token.refused import TokenRefused
 
 _CLIENTS_OWN = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
@@ -66,7 +67,7 @@ def identity_of(session: Session, claims: Claims, rules: ClientRules) -> Identit
         issued_at=session.created,
         expires=session.ends,
         token_hash=f"session:{session.handle}",
-        acr=read_text(claims, "acr") or "",
-        auth_time=read_time(claims, "auth_time"),
+        acr=read_acr(claims),
+        auth_time=read_auth_time(claims),
         claims=MappingProxyType(dict(claims)),
     )

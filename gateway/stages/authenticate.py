@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.denial import Denied, Reason
 from gateway.model import Browser, Clock, Identity, InboundRequest
+from gateway.request.onward import to_login
 from gateway.token.challenge import bearer_challenge
 from gateway.token.form import UnverifiedToken, read_token
 from gateway.token.identity import TokenRules, read_identity
@@ -143,12 +144,12 @@ class Authenticate:
         """The identity of a session, where there is one."""
         browser = request.browser
         if self._sessions is None or browser is None or browser.session is None:
-            raise Denied(Reason.TOKEN_MISSING, headers=self._missing)
+            raise Denied(Reason.TOKEN_MISSING, headers=self._missing + to_login(request))
         try:
             return await self._sessions.identify(browser, request.method)
         except Denied as denied:
             if denied.reason.status == _UNAUTHORIZED:
-                denied.headers += self._missing
+                denied.headers += self._missing + to_login(request)
             raise
 
     async def _meet(self, text: str, digest: bytes, address: str) -> Identity:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -24,8 +24,16 @@ def is_portal_path(raw_path: bytes) -> bool:
     return raw_path in _WHOLE or raw_path.startswith(_BELOW)
 
 
+class PublishedIssuer(NamedTuple):
+    """Who issues tokens, and the public client of command lines there, empty where there is none."""
+
+    issuer: str
+    cli_client_id: str = ""
+    cli_scopes: tuple[str, ...] = ()
+
+
 def build_portal(
-    public_url: str, cluster: str, issuers: Sequence[str], house: House | None = None
+    public_url: str, cluster: str, issuers: Sequence[PublishedIssuer], house: House | None = None
 ) -> FastAPI:
     """The FastAPI application for everything that is not proxied. Nothing here needs a token.
 
@@ -60,14 +68,25 @@ def build_portal(
 
 
 def protected_resource_metadata(
-    public_url: str, cluster: str, issuers: Sequence[str]
+    public_url: str, cluster: str, issuers: Sequence[PublishedIssuer]
 ) -> dict[str, Any]:
-    """The document of RFC 9728 section 2; members without a value are left out."""
+    """The document of RFC 9728 section 2; members without a value are left out.
+
+    `command_line_clients` is ours: what a command line needs to sign in by itself (RFC 8628, RFC 8252).
+    """
+    clients = [
+        {"issuer": one.issuer, "client_id": one.cli_client_id, "scopes": list(one.cli_scopes)}
+        for one in issuers
+        if one.cli_client_id
+    ]
+    scopes = sorted({scope for client in clients for scope in client["scopes"]})
     return {
         "resource": public_url,
         "resource_name": f"Slurm cluster {cluster}",
-        "authorization_servers": list(issuers),
+        "authorization_servers": [one.issuer for one in issuers],
+        **({"scopes_supported": scopes} if scopes else {}),
         "bearer_methods_supported": ["header"],
+        **({"command_line_clients": clients} if clients else {}),
     }
 
 

@@ -1,6 +1,8 @@
 """/login and the callbacks: a browser -> the provider and back -> a session, and on to where it wanted to go."""
 
+import re
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
 
@@ -30,6 +32,9 @@ from gateway.web.sign_in.pages import see_other, with_cookies
 
 _FAILURES = (SignInRefused, ProviderDoubt, SessionDoubt, Denied)
 _MAXIMUM_TEXT = 4096
+_ACR_VALUES = re.compile(r"[!#-\[\]-~]{1,255}(?: [!#-\[\]-~]{1,255}){0,7}")
+_STEP_UP = ("acr_values", "max_age")
+_AGE = re.compile(r"[0-9]{1,9}")
 
 
 def add_login(portal: FastAPI, house: House) -> None:
@@ -53,13 +58,45 @@ def add_login(portal: FastAPI, house: House) -> None:
 async def _login(house: House, request: Request) -> Response:
     """The choice where there is one; only a browser is sent on."""
     query, clients = query_of(request), house.desk.clients
-    target = local_target(query.get("to"))
-    client = clients.get(query.get("at", "")) or (
-        next(iter(clients.values())) if len(clients) == 1 else None
-    )
+    target, wanted = local_target(query.get("to")), _wanted(query)
+    name = query.get("at", "")
+    if wanted and not name:
+        name = await _current_client(house, request)
+    client = clients.get(name) or (next(iter(clients.values())) if len(clients) == 1 else None)
     if client is None or not navigates(request):
-        return house.pages("choose.html", clients=list(clients.values()), target=target)
-    return await begin(house, request, client, target)
+        asked = {name: value for name, value in query.items() if name in _STEP_UP}
+        choices = [(one.title, _link(one.name, target, asked)) for one in clients.values()]
+        return house.pages("choose.html", choices=choices)
+    return await begin(house, request, client, target, **wanted)
+
+
+def _link(name: str, target: str, asked: dict[str, str]) -> str:
+    return f"/login?{urlencode({'at': name, 'to': target, **asked})}"
+
+
+def _wanted(query: dict[str, str]) -> dict[str, Any]:
+    """What a step-up asks the provider for. Whatever it is, the provider's answer is held to it."""
+    wanted: dict[str, Any] = {}
+    acr_values, age = query.get("acr_values", ""), query.get("max_age", "")
+    if acr_values:
+        if not _ACR_VALUES.fullmatch(acr_values):
+            raise SignInRefused("acr_values cannot be read", AGAIN)
+        wanted["acr_values"] = tuple(acr_values.split(" "))
+    if age:
+        if not _AGE.fullmatch(age):
+            raise SignInRefused("max_age cannot be read", AGAIN)
+        wanted["maximum_age_seconds"] = float(age)
+    return wanted
+
+
+async def _current_client(house: House, request: Request) -> str:
+    """A step-up is of the session that there is, so it goes to the issuer of that one."""
+    try:
+        return (
+            await house.guard.find(browser_of(request), request.method, is_page=True)
+        ).session.client
+    except Denied:
+        return ""
 
 
 async def begin(

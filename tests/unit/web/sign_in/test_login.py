@@ -40,7 +40,7 @@ async def test_several_issuers_are_a_choice_with_escaped_titles(world: World) ->
     answer = await world.browser().get("/login?to=/me%3Fx%3D1")
     assert answer.status_code == 200
     assert "campus &lt;University&gt;" in answer.text
-    assert 'href="/login?at=partner&amp;to=/me%3Fx%3D1"' in answer.text
+    assert 'href="/login?at=partner&amp;to=%2Fme%3Fx%3D1"' in answer.text
 
 
 async def test_one_issuer_is_no_choice() -> None:
