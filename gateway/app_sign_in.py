@@ -87,13 +87,15 @@ class SigningIn:
                 url = endpoints.authorization.removesuffix("/oauth2/authorize") + "/logout"
                 fields = {"client_id": client.client_id, "logout_uri": self.signed_out_url}
                 return Leave(url, "get", fields)
-            case "rp-initiated" if endpoints.end_session:
+            case "rp-initiated" | "rp-initiated-post" if endpoints.end_session:
+                # OpenID Connect RP-Initiated Logout 1.0, section 2
                 fields = {
-                    "id_token_hint": id_token,
                     "client_id": client.client_id,
                     "post_logout_redirect_uri": self.signed_out_url,
                 }
-                return Leave(endpoints.end_session, "post", fields)
+                if client.logout == "rp-initiated":
+                    return Leave(endpoints.end_session, "get", fields)
+                return Leave(endpoints.end_session, "post", {**fields, "id_token_hint": id_token})
             case _:
                 return None
 

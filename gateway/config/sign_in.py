@@ -37,8 +37,8 @@ class SignInClient(Section):
     """The resource (RFC 8707) to ask for, where the provider needs one."""
     userinfo: bool = True
     """Ask the userinfo endpoint too: many providers leave groups and names out of ID tokens."""
-    logout: Literal["rp-initiated", "cognito", "none"] = "rp-initiated"
-    """How signing out reaches the provider: OpenID Connect, Cognito's own form, or not at all."""
+    logout: Literal["rp-initiated", "rp-initiated-post", "cognito", "none"] = "rp-initiated"
+    """How signing out reaches the provider: without the ID token, with it in a form, Cognito's own way, or not."""
     metadata_url: HttpsUrl | None = None
     """Where the provider's metadata is, if not at the issuer's own well-known place."""
 

@@ -38,7 +38,7 @@ def add_leaving(portal: FastAPI, house: House) -> None:
 async def _logout(house: House, request: Request) -> Response:
     """The session here first, whatever the provider says to it.
 
-    The ID token goes to the provider in a form's body: a URL would be kept in histories and logs.
+    Where the ID token goes to the provider, it goes in a form's body: a URL would be kept in histories and logs.
     """
     known = await house.visiting(request, is_page=False)
     house.forms.check(known.session.id_hash, await form_of(request))

@@ -8,6 +8,7 @@ from fastapi import Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 STYLE_PATH: Final = "/gateway/static/style.css"
+ICON_PATH: Final = "/gateway/static/icon.svg"
 _FIXED: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -31,7 +32,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"cluster": cluster, "style": STYLE_PATH}
+        self._environment.globals |= {"cluster": cluster, "style": STYLE_PATH, "icon": ICON_PATH}
 
     def __call__(
         self, template: str, status: int = 200, *, form_to: str = "", **values: Any
@@ -49,7 +50,7 @@ def _policy(form_to: str) -> str:
         parts = urlsplit(form_to)
         elsewhere = f" https: {parts.scheme}://{parts.netloc}"
     return (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none';"
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none';"
         f" form-action 'self'{elsewhere}"
     )
 

@@ -1,4 +1,4 @@
-"""House -> its routes in the portal, and the one style sheet."""
+"""House -> its routes in the portal, the style sheet and the icon."""
 
 from importlib.resources import files
 
@@ -9,7 +9,7 @@ from gateway.web.sign_in.house import House
 from gateway.web.sign_in.leaving import add_leaving
 from gateway.web.sign_in.login import add_login
 from gateway.web.sign_in.me import add_me
-from gateway.web.sign_in.pages import STYLE_PATH
+from gateway.web.sign_in.pages import ICON_PATH, STYLE_PATH
 
 
 def add_sign_in(portal: FastAPI, house: House) -> None:
@@ -18,9 +18,14 @@ def add_sign_in(portal: FastAPI, house: House) -> None:
     add_me(portal, house)
     add_leaving(portal, house)
     add_backchannel(portal, house)
-    style = files("gateway.web").joinpath("static", "style.css").read_bytes()
+    _add_file(portal, STYLE_PATH, "text/css; charset=utf-8")
+    _add_file(portal, ICON_PATH, "image/svg+xml")
 
-    @portal.get(STYLE_PATH)
-    async def style_sheet() -> Response:
-        headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
-        return Response(style, 200, headers, media_type="text/css; charset=utf-8")
+
+def _add_file(portal: FastAPI, path: str, media_type: str) -> None:
+    content = files("gateway.web").joinpath("static", path.rpartition("/")[2]).read_bytes()
+    headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
+
+    @portal.get(path)
+    async def static_file() -> Response:
+        return Response(content, 200, headers, media_type=media_type)
