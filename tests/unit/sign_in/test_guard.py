@@ -115,6 +115,15 @@ async def test_use_is_written_now_and_then_and_keeps_the_session(world: World) -
     assert world.store.sessions[hash_of(ID)].last_used == world.clock()
 
 
+async def test_what_is_remembered_of_a_session_does_not_outlive_it(world: World) -> None:
+    id_hash = hash_of(ID)
+    ends = world.clock() + FRESH_SECONDS / 2
+    world.store.sessions[id_hash] = replace(world.store.sessions[id_hash], ends=ends)
+    await whose(world)
+    world.clock.advance(FRESH_SECONDS / 2)
+    assert (await refusal(world)).reason is Reason.SESSION_ENDED
+
+
 async def test_somebody_who_is_put_on_the_deny_list_loses_the_session(world: World) -> None:
     await whose(world)
     world.deny_list.subjects = {"alice-sub"}
