@@ -4,16 +4,19 @@
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 PORT ?= 8443
 TIME ?= 300
+# Of each fuzz target.
+SECONDS ?= 30
 BIN := .venv/bin
 SERVER := .venv/.installed-server
 DEV := .venv/.installed-dev
+FUZZ := .venv/.installed-fuzz
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install
 STEP := $(PYTHON) -m lab step
 # Workers of pytest; the lab's releases are shared by all of them.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint bench soak lock stop clean
+.PHONY: help install demo test test-long lint bench soak fuzz lock stop clean
 
 help:  ## Print this.
 	@echo "slurm-gateway: what to type"
@@ -42,10 +45,14 @@ bench: $(DEV)  ## Measure the gateway beside direct, nginx, HAProxy and Apache; 
 soak: $(DEV)  ## Kill and fill everything under load for TIME seconds; write soak/results.json and docs/reliability.md.
 	$(BIN)/python -m soak --seconds $(TIME)
 
+fuzz: $(FUZZ)  ## Fuzz each parser for SECONDS=30 and keep what is new. ONLY=target: one of them. Linux on x86_64.
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
+
 lock:  ## Write requirements/*.txt anew from pyproject.toml, keeping the versions that still fit.
 	@$(PIP) --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra server pyproject.toml -o requirements/server.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra server --group dev pyproject.toml -o requirements/dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --group fuzz -o requirements/fuzz.txt
 
 stop:  ## Stop whatever of the lab still runs.
 	@$(PYTHON) -m lab down
@@ -75,4 +82,8 @@ $(SERVER): requirements/server.txt pyproject.toml | $(BIN)/python
 
 $(DEV): requirements/dev.txt $(SERVER)
 	@$(STEP) "installing what the tests need into .venv" $(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(FUZZ): requirements/fuzz.txt $(DEV)
+	@$(STEP) "installing the fuzzer into .venv" $(PIP) --require-hashes -r requirements/fuzz.txt
 	@touch $@

@@ -39,6 +39,7 @@ from gateway.app_upstream import (
 from gateway.config.gateway import Gateway
 from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
+from gateway.denial import Reason
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
@@ -139,11 +140,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     shelf = shelf or Shelf()
     buckets = shelf.take("buckets", MemoryBuckets)
     files = _open_files(config, workshop, shelf, buckets)
-    challenge = bearer_challenge(_metadata_url(config))
-    issuing = make_credential(
-        config,
-        Surroundings(files.mapped.directory, workshop.threads, challenge, workshop.environ),
-    )
+    challenge, directory = bearer_challenge(_metadata_url(config)), files.mapped.directory
+    surroundings = Surroundings(directory, workshop.threads, challenge, workshop.environ)
+    issuing = make_credential(config, surroundings)
     upstream = make_upstream(config.forward, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
@@ -153,7 +152,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=make_authorize(config, policy, workshop.catalogue),
+        authorize=make_authorize(config, workshop.catalogue, policy),
         check_body=check_body,
         limit=make_limit(config, buckets),
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
@@ -162,6 +161,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
         audit=files.recording.trail,
         check_key=idempotent.check_key,
+        remember_key=idempotent.remember_key,
     )
     serving = make_serving(config, check_body, pipeline, idempotent.upstream)
     return Generation(
@@ -252,11 +252,13 @@ def make_check_body(config: Gateway) -> CheckBody:
     return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
 
 
-def make_authorize(config: Gateway, policy: Policy, catalogue: Catalogue) -> Authorize:
-    """The allowlist, with what is asked of roles and of sign-ins."""
-    section = config.authorize
-    step_up = make_step_up(section, catalogue, _metadata_url(config))
-    return Authorize(catalogue, policy, make_conditions(section), step_up)
+def make_authorize(config: Gateway, catalogue: Catalogue, policy: Policy) -> Authorize:
+    """The stage, with the challenges for whoever's token or sign-in is not enough."""
+    section, metadata_url = config.authorize, _metadata_url(config)
+    sentence = Reason.OPERATION_UNLISTED.sentence
+    challenge = bearer_challenge(metadata_url, "insufficient_scope", sentence)
+    step_up = make_step_up(section, catalogue, metadata_url)
+    return Authorize(catalogue, policy, make_conditions(section), challenge, step_up)
 
 
 def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:

@@ -52,6 +52,11 @@ def _doubt_issuers(gateway: Gateway) -> Iterator[Problem]:
         if issuer.issuer not in mapped:
             what = f"no rule maps the tokens of {issuer.issuer}: they all get 403"
             yield Problem(place, what, "add a [[map_user.rules]] with this issuer")
+        if issuer.profile == "cognito":
+            what = "access tokens of Cognito have no audience: any for one of client_ids is taken"
+            yield Problem(
+                f"{place}.profile", what, "name app clients that are for this gateway only"
+            )
         yield from _doubt_id_tokens(place, issuer)
 
 

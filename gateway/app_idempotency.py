@@ -15,6 +15,7 @@ from gateway.edges.key_turns import KeyTurns
 from gateway.edges.lost_job import FindLost
 from gateway.edges.process_file import KEYS_FILE
 from gateway.edges.slurmrestd import Slurmrestd
+from gateway.pipeline import RememberKey, remember_nothing
 from gateway.stages.idempotency import Caps, CheckKey, KeyStoreDoubt, Terms
 
 _SECONDS_BETWEEN_PURGES = 600.0
@@ -30,6 +31,7 @@ class Idempotent:
 
     upstream: IdempotentUpstream | Slurmrestd
     check_key: CheckKey
+    remember_key: RememberKey
     store: SqliteKeyStore | None
 
 
@@ -47,7 +49,7 @@ def make_idempotent(section: Idempotency, around: Around, shelf: Shelf) -> Idemp
     """Opens nothing yet. The store is one for all generations."""
     check_key = CheckKey(enabled=section.enabled)
     if not section.enabled:
-        return Idempotent(around.slurmrestd, check_key, None)
+        return Idempotent(around.slurmrestd, check_key, remember_nothing, None)
     path = around.state_directory / KEYS_FILE
     store = shelf.take(
         ("keys", path),
@@ -69,7 +71,7 @@ def make_idempotent(section: Idempotency, around: Around, shelf: Shelf) -> Idemp
     upstream = IdempotentUpstream(
         around.slurmrestd, store, around.turns, find_lost, around.slots, terms, time.time
     )
-    return Idempotent(upstream, check_key, store)
+    return Idempotent(upstream, check_key, upstream.begin, store)
 
 
 async def keep_clean(store: SqliteKeyStore, turns: KeyTurns) -> None:

@@ -153,6 +153,7 @@ def new_upstream(forward: Forward) -> Upstream:
         connect_seconds=forward.connect_seconds,
         idle_seconds=forward.idle_seconds,
         buffer_bytes=forward.buffer_bytes,
+        may_share=forward.share_connections,
     )
     patience = Patience(forward.read_seconds, forward.write_seconds, forward.heavy_seconds)
     return Upstream(Slurmrestd(address, pool, patience), pool)

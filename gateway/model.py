@@ -98,7 +98,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         """Written once, because an Identity is remembered for as long as its token."""
-        counted = self.subject or f"client:{self.client_id}"
+        counted = self.subject or f"\x00{self.client_id}"  # no subject has control characters
         object.__setattr__(self, "key", (self.issuer, counted))
 
 
@@ -194,6 +194,18 @@ class Lease(Protocol):
     def release(self) -> None: ...
 
 
+class Beside(Protocol):
+    """What is brought to disk while the request's records are; whatever it is, both are waited for."""
+
+    def drop(self) -> None:
+        """The request is not going to be sent."""
+        ...
+
+    async def wait(self) -> None:
+        """Until it is on disk, or cannot be. Never raises."""
+        ...
+
+
 class Body(Protocol):
     """A whole request body, in memory or in an unlinked file; read once, in order, then closed."""
 
@@ -221,12 +233,16 @@ class Admission(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Everything that forward needs. `slot` is the right to one upstream connection."""
+    """Everything that forward needs. `slot` is the right to one upstream connection.
+
+    `beside` is what was begun while the first record was written; it goes on when this is sent.
+    """
 
     admission: Admission
     body: Body | None
     credential: UpstreamCredential
     slot: Lease
+    beside: Beside | None = None
 
 
 @dataclass(init=False)
@@ -262,6 +278,7 @@ class AuditRecord:
     complete: bool = False
     opened: str = ""
     """What its first line in the audit says of it; empty where none was written."""
+    beside: Beside | None = None
 
     def __init__(
         self, request_id: str, time: float, method: str = "", raw_target: str = ""

@@ -8,6 +8,7 @@ from gateway.model import (
     Admission,
     AuditRecord,
     AuthorizedCall,
+    Beside,
     Body,
     ClusterUser,
     Grant,
@@ -58,6 +59,18 @@ class CheckKey(Protocol):
 
 
 def ignore_key(request: InboundRequest, call: AuthorizedCall) -> None:
+    """Where nothing is known of keys."""
+
+
+class RememberKey(Protocol):
+    """Bring an Idempotency-Key to disk beside the first record; None where it means nothing."""
+
+    def __call__(
+        self, admission: Admission, body: Body | None, slot: Lease, /
+    ) -> Beside | None: ...
+
+
+def remember_nothing(admission: Admission, body: Body | None, slot: Lease) -> Beside | None:
     """Where nothing is known of keys."""
 
 
@@ -112,6 +125,7 @@ class Pipeline:
     own_jobs: OwnJobs
     audit: AuditLog
     check_key: CheckKey = ignore_key
+    remember_key: RememberKey = remember_nothing
 
     async def admit(self, request: InboundRequest, record: AuditRecord) -> Admission:
         """Decide on the head alone. The caller releases the lease of the Admission."""
@@ -140,12 +154,17 @@ class Pipeline:
             if admission.call.own_jobs_only:
                 body = await self._held(admission, body, credential, record)
             record.granted, record.rule = True, admission.call.rule
+            if admission.request.idempotency_key:
+                record.beside = self.remember_key(admission, body, slot)
             await self.audit.open(record)
         except BaseException:
             record.granted = False  # nothing was sent
+            if record.beside is not None:
+                record.beside.drop()
+                record.beside = None
             slot.release()
             raise
-        return Grant(admission, body, credential, slot)
+        return Grant(admission, body, credential, slot, record.beside)
 
     async def _ruled(self, admission: Admission, body: Body, record: AuditRecord) -> Body:
         """The body as the caller's roles admit it; the record has the hash of the one that came."""

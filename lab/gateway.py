@@ -10,7 +10,7 @@ import ssl
 import sys
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,8 @@ class GatewayProcess:
 
     def __init__(self, folder: Path, settings: Settings, checkout: Path = places.CHECKOUT) -> None:
         self.folder = folder
+        self.hear: Callable[[Answer], None] = lambda _: None
+        """Called with each answer that `ask` gets."""
         self.settings = dict(settings)
         self._program = checkout / ".venv/bin/slurm-gateway"
 
@@ -226,9 +228,11 @@ class GatewayProcess:
         try:
             connection.request(method, target, payload, sent)
             answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            heard = Answer(answer.status, answer.headers, answer.read())
         finally:
             connection.close()
+        self.hear(heard)
+        return heard
 
     def audit_records(self) -> list[dict[str, Any]]:
         """The last record of every request so far, the oldest first."""

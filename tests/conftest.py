@@ -1,13 +1,19 @@
-"""A skip -> its name and reason in the summary, and a failure where REQUIRE_ALL=1 says that everything can run."""
+"""A skip -> its name and reason in the summary, and a failure where REQUIRE_ALL=1 says that everything can run.
+
+And a secret in anything that the tests wrote -> where it stands, and a run that has failed (canaries.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 import uvloop
+
+from tests.canaries import Leak, search
 
 MOVED = "moved: "
 """How the reason begins when a Debian suite has another Slurm by now; the lab's own tests count what is left."""
@@ -52,7 +58,37 @@ def pytest_asyncio_loop_factories(
     return loops
 
 
+_LEAKS = pytest.StashKey[list[Leak]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _everything_that_is_logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What runs in this process logs as a gateway would, stack traces included; it is searched at the end."""
+    handler = logging.FileHandler(tmp_path_factory.getbasetemp() / "in-process.log")
+    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    yield
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The controller searches what all of its workers have left behind."""
+    if hasattr(session.config, "workerinput"):
+        return
+    factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]  # no other way outside of a test
+    leaks = session.config.stash[_LEAKS] = search(factory.getbasetemp())
+    if leaks and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    leaks = terminalreporter.config.stash.get(_LEAKS, [])
+    if leaks:
+        terminalreporter.section("SECRETS WHERE NONE SHOULD BE", sep="=", red=True)
+    for leak in leaks:
+        terminalreporter.write_line(f"{leak.path}: {leak.what}")
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section("skipped by name", sep="-")

@@ -196,11 +196,35 @@ class KeyWorld:
             self.slurm, self.store, self.turns, find_lost, self.slots, self.terms, now
         )
 
+    async def recorded(self, grant: Grant, seconds: float, *, is_refused: bool = False) -> Answer:
+        """One request as the pipeline has it: its key is begun beside a record that takes so long.
+
+        Raises Denied(AUDIT_UNAVAILABLE) where the record is refused.
+        """
+        admission = grant.admission
+        course = self.gateway.begin(admission, grant.body, grant.slot)
+        assert course is not None
+        try:
+            await write_record(seconds, is_refused=is_refused)
+        except BaseException:
+            course.drop()
+            raise
+        answer = await self.gateway.send(grant._replace(beside=course))
+        await course.wait()
+        return answer
+
     async def submit(
         self, key: str, name: str = "job", user: str = "alice", **job: object
     ) -> Answer:
         """One request; the body has the name and nothing else that differs."""
         return await self.gateway.send(keyed(key, name, user, **job))
+
+
+async def write_record(seconds: float, *, is_refused: bool) -> None:
+    """Stands for the audit."""
+    await asyncio.sleep(seconds)
+    if is_refused:
+        raise Denied(Reason.AUDIT_UNAVAILABLE)
 
 
 def keyed(key: str, name: str = "job", user: str = "alice", **job: object) -> Grant:

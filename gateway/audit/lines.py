@@ -57,10 +57,9 @@ class Lines:
     def begin(self, record: AuditRecord) -> str:
         """The first line of an admitted request: who, what, verdict. Kept in the record for the second."""
         record.opened = self._common(record)
-        job_ids = record.call.job_ids if record.call else ()
         return (
             f'"event":"begin",{record.opened},"verdict":"granted","rule":{quoted(record.rule)},'
-            f'"body_sha256":"{record.body_sha256}","job_ids":{_list(job_ids)},'
+            f'"body_sha256":"{record.body_sha256}","job_ids":{_list(_asked_job_ids(record))},'
             f'"bytes_in":{record.bytes_in}'
         )
 
@@ -71,9 +70,9 @@ class Lines:
         return (
             f'"event":"{event}",{record.opened or self._common(record)},"verdict":"{verdict}",'
             f'"code":{quoted(record.code)},"rule":{quoted(record.rule)},'
-            f'"note":{quoted(record.note[:_MAXIMUM_TEXT])},"status":{record.status},'
+            f'"note":{quoted(_cut(record.note))},"status":{record.status},'
             f'"body_sha256":"{record.body_sha256}","slurm_errors":{_list(record.slurm_errors)},'
-            f'"job_ids":{_list(record.job_ids)},"bytes_in":{record.bytes_in},'
+            f'"job_ids":{_list(record.job_ids or _asked_job_ids(record))},"bytes_in":{record.bytes_in},'
             f'"bytes_out":{record.bytes_out},"upstream_ms":{record.upstream_seconds * 1000:.3f},'
             f'"total_ms":{record.total_seconds * 1000:.3f},'
             f'"complete":{"true" if record.complete else "false"}'
@@ -84,7 +83,7 @@ class Lines:
         return (
             f'"time":"{self._moment(record.time)}","request_id":"{record.request_id}{self._cluster}'
             f'{who},"client_address":{quoted(record.client_address)},'
-            f'"forwarded_for":{quoted(record.forwarded_for[:_MAXIMUM_TEXT])},{what}'
+            f'"forwarded_for":{quoted(_cut(record.forwarded_for))},{what}'
         )
 
     def _named(self, record: AuditRecord) -> str:
@@ -117,7 +116,7 @@ class Lines:
         operation = record.call.operation.name if record.call else ""
         target = shown_target(record, self._listed)
         return (
-            f'"method":{quoted(record.method[:_MAXIMUM_TEXT])},"operation":{quoted(operation)},'
+            f'"method":{quoted(_cut(record.method))},"operation":{quoted(operation)},'
             f'"target":{quoted(target)}'
         )
 
@@ -128,13 +127,23 @@ def event_body(event: str, moment: str, facts: Mapping[str, object]) -> str:
     return json.dumps(members, separators=(",", ":"))[1:-1]
 
 
+def _asked_job_ids(record: AuditRecord) -> tuple[str, ...]:
+    """The jobs that the request names, whatever became of it."""
+    return record.call.job_ids if record.call else ()
+
+
 def _who(identity: Identity, user: ClusterUser | None) -> str:
     return (
-        f'"issuer":{quoted(identity.issuer)},"subject":{quoted(identity.subject[:_MAXIMUM_TEXT])},'
-        f'"client_id":{quoted(identity.client_id[:_MAXIMUM_TEXT])},'
+        f'"issuer":{quoted(identity.issuer)},"subject":{quoted(_cut(identity.subject))},'
+        f'"client_id":{quoted(_cut(identity.client_id))},'
         f'"token_hash":{quoted(identity.token_hash)},"user":{quoted(user.name if user else "")},'
         f'"roles":{_list(user.roles if user else ())}'
     )
+
+
+def _cut(text: str, most: int = _MAXIMUM_TEXT) -> str:
+    """The text, or its beginning and how many characters are left out."""
+    return text if len(text) <= most else f"{text[:most]}[+{len(text) - most}]"
 
 
 def _list(texts: tuple[str, ...]) -> str:
@@ -146,10 +155,10 @@ def shown_target(record: AuditRecord, listed: frozenset[str]) -> str:
     if record.request is None:
         path, mark, _ = record.raw_target.partition("?")
         shown = quote(path, safe="/%[],+:@=;\\#")
-        return (shown + mark + (_REDACTED if mark else ""))[:_MAXIMUM_TARGET]
+        return _cut(shown + mark + (_REDACTED if mark else ""), _MAXIMUM_TARGET)
     if not record.request.target.query:
-        return record.request.target.path
-    return _shown_parsed(record.request, listed)[:_MAXIMUM_TARGET]
+        return _cut(record.request.target.path, _MAXIMUM_TARGET)
+    return _cut(_shown_parsed(record.request, listed), _MAXIMUM_TARGET)
 
 
 def _shown_parsed(request: InboundRequest, listed: frozenset[str]) -> str:

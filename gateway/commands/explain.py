@@ -149,7 +149,7 @@ class _Explaining:
         conditions = make_conditions(gateway.authorize)
         metadata_url = gateway.server.public_url.rstrip("/") + METADATA_PATH
         step_up = make_step_up(gateway.authorize, self._catalogue, metadata_url)
-        self._authorize = Authorize(self._catalogue, policy, conditions, step_up)
+        self._authorize = Authorize(self._catalogue, policy, conditions, step_up=step_up)
         self._body_rules = make_body_rules(policy, gateway.receive.maximum_ruled_body_bytes)
 
     async def ask(self, asked: Asked) -> None:

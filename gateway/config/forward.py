@@ -27,6 +27,9 @@ class Forward(Section):
     """slurmrestd: "http://127.0.0.1:6820" or "unix:/run/slurmrestd/slurmrestd.sock"."""
     connections: int = Field(default=64, ge=4, le=120)
     """In total for this slurmrestd, which hangs at its 125th."""
+    share_connections: bool = True
+    """Let a kept connection serve any user once slurmrestd was seen to check each request. `false` keeps one for each
+    user, which costs new connections: then even an answer that slurmrestd sends twice can meet only its own user."""
     connect_seconds: Seconds = 2.0
     """How long connecting to slurmrestd may take."""
     idle_seconds: Seconds = 60.0

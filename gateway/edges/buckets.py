@@ -77,6 +77,10 @@ class MemoryBuckets:
             return None
         return Refusal(self._free_in(rate, key))
 
+    def forget(self, rate: Rate, key: str) -> None:
+        """As if there had been no hit."""
+        self._storage.clear_sliding_window(key, rate.window_seconds)
+
     def _free_in(self, rate: Rate, key: str) -> float:
         """Seconds until the weighted count is below the amount.
 

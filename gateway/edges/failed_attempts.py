@@ -8,6 +8,7 @@ for twice as long.
 import ipaddress
 from collections import OrderedDict
 from functools import lru_cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 from gateway.denial import Reason
@@ -19,7 +20,9 @@ from gateway.stages.limit import Rate, Refusal, too_fast
 _MOST_PENALTIES = 65_536
 _MOST_TRUSTED = 32_768
 """Digests of tokens that verified: some 5 MB."""
-_SUBJECT_CHARACTERS = 256
+_MOST_COUNTED = 65_536
+"""Keys that are counted at a time: an attacker's network of IPv6 has more addresses than there is memory."""
+_SUBJECT_HASH_BYTES = 16
 _UNIX_PEER = "unix"
 
 
@@ -43,6 +46,7 @@ class AttemptMemory:
     def __init__(self) -> None:
         self.penalties: OrderedDict[str, _Penalty] = OrderedDict()
         self.trusted: OrderedDict[bytes, None] = OrderedDict()
+        self.counted: OrderedDict[str, Rate] = OrderedDict()
         self.failed = {"unknown": 0, "expired": 0}
         self.refused = {"subject": 0, "address": 0, "expired": 0}
 
@@ -76,10 +80,20 @@ class FailedAttempts:
         """Count one: of an unknown token, or of a genuine one that has expired."""
         self._memory.failed["expired" if is_expired else "unknown"] += 1
         for _, rate, key in self._keys_of(attempt, is_expired=is_expired):
+            self._make_room(rate, key)
             await self._buckets.hit(rate, key)
             refusal = await self._buckets.test(rate, key)
             if refusal is not None:
                 self._penalise(key, refusal)
+
+    def _make_room(self, rate: Rate, key: str) -> None:
+        """Whoever has not failed for the longest time is forgotten."""
+        counted = self._memory.counted
+        counted[key] = rate
+        counted.move_to_end(key)
+        if len(counted) > _MOST_COUNTED:
+            oldest, counted_by = counted.popitem(last=False)
+            self._buckets.forget(counted_by, oldest)
 
     def trust(self, digest: bytes) -> None:
         """This token has verified; it is heard from now on, whatever else its address does."""
@@ -95,7 +109,7 @@ class FailedAttempts:
             return []
         if is_expired:
             return [("expired", self._rates.expired, f"expired\x1f{address}")]
-        subject = attempt.unverified_subject[:_SUBJECT_CHARACTERS]
+        subject = _shortened(attempt.unverified_subject)
         return [
             ("subject", self._rates.per_subject, f"subject\x1f{address}\x1f{subject}"),
             ("address", self._rates.per_address, f"address\x1f{address}"),
@@ -112,6 +126,12 @@ class FailedAttempts:
         penalties[key] = _Penalty(now + seconds, seconds)
         if len(penalties) > _MOST_PENALTIES:
             penalties.popitem(last=False)
+
+
+def _shortened(unverified_subject: str) -> str:
+    """Of one length whatever is claimed."""
+    claimed = unverified_subject.encode("utf-8", "surrogatepass")
+    return blake2b(claimed, digest_size=_SUBJECT_HASH_BYTES).hexdigest()
 
 
 @lru_cache(maxsize=4096)

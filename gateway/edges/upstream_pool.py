@@ -52,8 +52,9 @@ class UpstreamPool:
     """Kept connections, the last used first. A connection serves the credential it was opened with.
 
     20.11 authenticates the connection, not the request, so only `share` lets connections serve
-    anybody. That ends with `lapse`: when a connection ends by itself, when connecting fails, or
-    when none is left, the next slurmrestd may be another release.
+    anybody; without `may_share` the proof that it needs is never asked for. Sharing ends with `lapse`:
+    when a connection ends by itself, when connecting fails, or when none is left, the next
+    slurmrestd may be another release.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class UpstreamPool:
         connect_seconds: float,
         idle_seconds: float,
         buffer_bytes: int,
+        may_share: bool = True,
         on_kept: Callable[[UpstreamConnection, Lease | None], bool] = lambda _c, _l: False,
     ) -> None:
         self._address = address
@@ -71,6 +73,7 @@ class UpstreamPool:
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._room = Room(buffer_bytes, connections * buffer_bytes)
+        self._may_share = may_share
         self._read_head = lru_cache(_HEADS_REMEMBERED)(read_head)
         self._late_writes = LateWrites()
         self._open: set[UpstreamConnection] = set()
@@ -161,7 +164,7 @@ class UpstreamPool:
             or connection.generation != self.generation
         ):
             self._drop(connection)
-        elif not self.is_shared and self.on_kept(connection, lease):
+        elif self._may_share and not self.is_shared and self.on_kept(connection, lease):
             return
         else:
             self.keep(connection)

@@ -7,12 +7,15 @@ names cut at a NUL. What is taken here is read by every release as it is read he
 import json
 import json.decoder
 import json.scanner
+import re
 from collections.abc import Callable
 from math import isfinite
 from typing import Any, NoReturn
 
 MAXIMUM_DEPTH = 16
 """slurmrestd's own reader ends at 32; descriptions of jobs are four deep."""
+_NO_DIGITS = re.compile(r"(?<!\\)(?:\\\\)*\\u(?![0-9A-Fa-f]{4})")
+"""An escape without its four digits, and not an escaped backslash before a u."""
 _CASE_MATTERS = frozenset({"environment", "spank_environment"})
 """Their members are variables, whose names differ by case."""
 
@@ -98,12 +101,22 @@ def _quick() -> Callable[[str], Any]:
     ).decode
 
 
+def _scan_text(text: str, begin: int, strict: bool = True) -> tuple[str, int]:
+    r"""A string from behind its quotation mark; Python's own reader would take "\u 7_" for hexadecimal digits."""
+    value: str
+    end: int
+    value, end = json.decoder.py_scanstring(text, begin, strict)  # type: ignore[attr-defined]  # as below
+    if _NO_DIGITS.search(text, begin, end):
+        raise BodyRefused("not JSON in UTF-8")
+    return value, end
+
+
 def _patient() -> Callable[[str], Any]:
     """The same from the standard library's reader in Python, which holds no lock for long."""
     decoder = json.JSONDecoder(
         object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
     )
-    decoder.parse_string = json.decoder.py_scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
+    decoder.parse_string = _scan_text  # type: ignore[attr-defined]  # typeshed leaves it out
     decoder.scan_once = json.scanner.py_make_scanner(decoder)  # type: ignore[attr-defined]  # same
     return decoder.decode
 

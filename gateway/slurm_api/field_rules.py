@@ -10,6 +10,8 @@ from gateway.slurm_api.fields import (
     CAPPED,
     JOBS,
     PRIVILEGED,
+    SIGNED,
+    ZERO_IS_ALL,
     Field,
     Fields,
     Kind,
@@ -56,6 +58,12 @@ class Cap:
     maximum: int
     switches: frozenset[str]
     """Names that hold yes or no in some version, which is no size (`minimum_nodes` up to v0.0.38)."""
+
+    def admits(self, size: int) -> bool:
+        """Whether the size is within the cap, and not one of those that stand for more."""
+        if size <= 0 and self.field.field not in SIGNED:
+            return size == 0 <= self.maximum and self.field.field not in ZERO_IS_ALL
+        return size <= self.maximum
 
 
 @dataclass(frozen=True, slots=True)

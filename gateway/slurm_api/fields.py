@@ -43,6 +43,14 @@ CAPPED = frozenset({Kind.NUMBER, Kind.MINUTES, Kind.COUNT, Kind.TASKS})
 """Kinds whose values have a size."""
 
 
+SIGNED = frozenset({"nice", "site_factor"})
+"""Numbers that may be below 0. 24.11 and 26.05 keep the others without a sign: `cpus_per_task` -1 was 65,535 CPUs,
+`memory_per_node` -1 all of a node's memory (measured). 20.11 and 22.05 refuse them."""
+
+ZERO_IS_ALL = frozenset({"memory_per_node", "memory_per_cpu", "memory_per_gpu"})
+"""Numbers whose 0 asks for everything that a node has (sbatch(1), --mem; measured on 22.05, 24.11 and 26.05)."""
+
+
 class Name(NamedTuple):
     """One name of a field, in the versions that know it. `form` is how it is written there:
     plain, object ({set, infinite, number}), list, table, hidden or refused."""

@@ -142,7 +142,7 @@ class JobList:
             return
         if not self._open and not self._is_over and piece.strip():
             raise ListRefused("not one JSON object")
-        if self._is_over and self._out and piece.rpartition(b"}")[2].strip():
+        if self._is_over and piece.rpartition(b"}")[2].strip():
             raise ListRefused("more than one JSON object")
         self._out_bytes += len(piece)
         if self._out_bytes > self._most_bytes:

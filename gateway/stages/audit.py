@@ -66,6 +66,8 @@ class AuditTrail:
             # the answer is delivered all the same; the journal admits nothing more until it is well
             with suppress(OSError):
                 await journal.settle(durable=durable)
+        if record.beside is not None:
+            await record.beside.wait()
         for observe in self._observers:
             observe(record)
 

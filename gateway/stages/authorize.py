@@ -48,12 +48,15 @@ class Authorize:
         catalogue: Catalogue,
         policy: Policy,
         conditions: Conditions | None = None,
+        challenge: str = "",
         step_up: StepUp | None = None,
     ) -> None:
+        """`challenge` is the WWW-Authenticate of whoever's token is good for less (RFC 6750 section 3.1)."""
         self._step_up = step_up
         self._catalogue = catalogue
         self._policy = policy
         self._conditions = conditions
+        self._headers = (("WWW-Authenticate", challenge),) if challenge else ()
         self._remembered = lru_cache(maxsize=_CACHED_CALLS)(self.decide)
 
     def __call__(
@@ -120,14 +123,14 @@ class Authorize:
         match = self._catalogue.match(method, target.path)
         if match is None:
             note = f"{method} {target.path}"[:_NOTED_CHARACTERS]
-            raise Denied(Reason.OPERATION_UNLISTED, note, rule=NOT_LISTED)
+            raise self._unlisted(note, NOT_LISTED)
         call, value = match
         risk = raised_risk(call, target.query)
         granted, rule, allowing = self._policy.decide(roles, call, risk)
         operation = call.entry.operation
         if not granted:
             note = f"{operation.name} in {call.version_text or 'any version'} is {risk}"
-            raise Denied(Reason.OPERATION_UNLISTED, f"{note}; roles: {', '.join(roles)}", rule=rule)
+            raise self._unlisted(f"{note}; roles: {', '.join(roles)}", rule)
         written = write_target(call, value, target.query)
         return AuthorizedCall(
             operation,
@@ -140,6 +143,10 @@ class Authorize:
             _has_body_rules(operation, allowing[0]),
             operation.name in HOLDS and all(role.own_jobs_only for role in allowing),
         )
+
+    def _unlisted(self, note: str, rule: str) -> Denied:
+        """The same for what does not exist, so that nobody learns from it what does."""
+        return Denied(Reason.OPERATION_UNLISTED, note, rule=rule, headers=self._headers)
 
     def explain(self, method: str, target: Target, roles: Sequence[str]) -> Explanation:
         """What each role says to a call. The parameters are not checked here; `decide` does."""

@@ -190,8 +190,9 @@ def _check_cap(rules: FieldRules, cap: Cap, shown: str, value: Any) -> None:
     except ValueError as unreadable:
         what = f"may be at most {cap.maximum}, and this value cannot be compared ({unreadable})"
         raise _refused(rules, shown, what) from None
-    if size > cap.maximum:
-        raise _refused(rules, shown, f"may be at most {cap.maximum}", f"{size} > {cap.maximum}")
+    if not cap.admits(size):
+        note = f"{size} is not within {cap.maximum}"
+        raise _refused(rules, shown, f"may be at most {cap.maximum}", note)
 
 
 def _check_choice(rules: FieldRules, choice: Choice, shown: str, value: Any) -> None:
@@ -229,8 +230,15 @@ def _is_meant(name: str, pattern: str) -> bool:
 def _check_required(rules: FieldRules, jobs: Sequence[_Object]) -> None:
     for field, names in rules.required:
         for job in jobs:
-            if names.isdisjoint(map(folded, job)):
+            if not any(folded(name) in names and _says(value) for name, value in job.items()):
                 raise _refused(rules, field.setting, "must be set")
+
+
+def _says(value: Any) -> bool:
+    """Whether Slurm takes anything from a value, rather than filling the field in as if it were not there."""
+    if isinstance(value, dict) and value:
+        return all(member is True for name, member in value.items() if folded(name) == "set")
+    return value not in (None, "", [], {})
 
 
 def _check_unchanged(rules: FieldRules, top: _Object) -> None:

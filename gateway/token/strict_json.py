@@ -6,6 +6,7 @@ Python's parser takes the last of two members with one name, NaN, and any depth;
 
 import json
 import re
+from math import isfinite
 from typing import Any, NoReturn
 
 MAXIMUM_DEPTH = 16
@@ -22,7 +23,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
     """Parse UTF-8 JSON whose top is an object.
 
     Raises JsonRefused for anything else: other encodings, a byte order mark, duplicate names at
-    any level, NaN and Infinity, more than MAXIMUM_DEPTH levels, NUL and lone surrogates.
+    any level, NaN, Infinity and what is read as such, more than MAXIMUM_DEPTH levels, NUL and lone surrogates.
     """
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
@@ -48,6 +49,13 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise JsonRefused("NaN or Infinity")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise JsonRefused("a number without end")
+    return value
+
+
 def _check(value: Any, room: int, *, has_escapes: bool) -> None:
     if isinstance(value, str):
         if has_escapes and _UNSTORABLE.search(value):
@@ -66,4 +74,6 @@ def _check(value: Any, room: int, *, has_escapes: bool) -> None:
             _check(item, room - 1, has_escapes=has_escapes)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+)

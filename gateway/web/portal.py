@@ -40,7 +40,12 @@ def build_portal(
     `house` is what people sign in with, None where they cannot.
     """
     portal = FastAPI(
-        title="slurm-gateway", docs_url=None, redoc_url=None, openapi_url=None, debug=False
+        title="slurm-gateway",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        debug=False,
+        redirect_slashes=False,  # it would send clients to whatever host their Host field names
     )
     metadata = protected_resource_metadata(public_url, cluster, issuers)
 

@@ -30,14 +30,15 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from lab import machine, places
 from lab.fleet import in_use
-from lab.gateway import GatewayProcess, settings_for
+from lab.gateway import Answer, GatewayProcess, settings_for
 from lab.identity_provider import IdentityProvider
 from lab.machine import MachineLacksError
 from lab.ports import free_port
@@ -46,6 +47,7 @@ from lab.releases import releases
 from lab.rootfs import MovedError
 from lab.slurm import SlurmRelease, all_releases
 from lab.toml_text import Settings, merged
+from tests.serving import PROBLEM, keep_answer
 
 NEVER = "100000/second"
 RATES = (
@@ -174,8 +176,20 @@ def _start(
     folder.mkdir(parents=True, exist_ok=True)
     settings = settings_for(release, provider, folder, free_port(), free_port())
     process = GatewayProcess(folder, merged(merged(settings, GENEROUS), changes))
+
+    def keep(answer: Answer) -> None:
+        if answer.headers.get_content_type() == PROBLEM:
+            keep_answer(folder, bytes(answer.headers) + answer.body)
+
+    process.hear = keep
     process.start()
     return process
+
+
+def _stop(process: GatewayProcess) -> None:
+    with suppress(OSError), urlopen(f"{process.operations_url}/metrics", timeout=5) as metrics:  # noqa: S310 (http, ours)
+        keep_answer(process.folder, metrics.read())
+    process.stop()
 
 
 @pytest.fixture
@@ -194,7 +208,7 @@ def gateway(tmp_path: Path, identity_provider: IdentityProvider) -> Iterator[Sta
 
     yield start
     for process in made:
-        process.stop()
+        _stop(process)
 
 
 @pytest.fixture(scope="session")
@@ -212,4 +226,4 @@ def shared_gateway(
 
     yield get
     for process in made.values():
-        process.stop()
+        _stop(process)

@@ -16,7 +16,13 @@ ROLE = {
     "allow": ["READ", "READ-HEAVY", "SUBMIT", "JOB-WRITE", "JOB-WRITE-BULK"],
     "forbid_fields": ["qos"],
     "force_fields": {"comment": "through the gateway", "nice": 7},
-    "maximum": {"time_limit": 30, "nodes": 1, "array": 10},
+    "maximum": {
+        "time_limit": 30,
+        "nodes": 1,
+        "array": 10,
+        "memory_per_node": 100,
+        "cpus_per_task": 2,
+    },
     "only_values": {"partition": ["debug"]},
     "forbid_environment": ["LD_*"],
 }
@@ -93,6 +99,9 @@ def test_what_is_within_the_rules_arrives_as_it_was_asked_for(alice: Alice) -> N
         ({"array": "0-10"}, "job.array"),
         ({"nodes": "1-2"}, "job.nodes"),
         ({"partition": "other"}, "job.partition"),
+        # 24.11 and 26.05 make 65,535 CPUs of the one, and 22.05 to 26.05 give the memory of a node for the other
+        ({"cpus_per_task": -1}, "job.cpus_per_task"),
+        ({"memory_per_node": 0}, "job.memory_per_node"),
         ({"user_id": "0"}, "job.user_id"),
     ],
 )

@@ -1,6 +1,7 @@
 """A real listener with the hardened protocol and a recording application, and a client of raw bytes."""
 
 import asyncio
+import select
 import socket
 import threading
 from collections.abc import Generator, Sequence
@@ -139,6 +140,10 @@ class RawClient:
             self._read()
         body, self._unread = self._unread[:length], self._unread[length:]
         return Answer(int(line.split(" ")[1]), headers, body)
+
+    def wait_for_answer(self) -> None:
+        """Until the first bytes come, or for a second: who says too early that nothing follows is taken for gone."""
+        select.select([self._socket], [], [], 1.0)
 
     def hang_up(self) -> None:
         """Say that nothing more will be sent."""

@@ -147,6 +147,7 @@ class Site:
         """Raw bytes on a connection of its own; everything that comes back until it ends."""
         client = self.connect()
         client.send(pieces)
+        client.wait_for_answer()
         client.hang_up()
         try:
             return client.rest()

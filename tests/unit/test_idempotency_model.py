@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.denial import Denied
+from gateway.edges.upstream_answer import Answer
 from tests.fake_keys import SETTLE_SECONDS, TERMS
-from tests.key_world import Fate, KeyWorld, Slurm, job_id_of
+from tests.key_world import Fate, KeyWorld, Slurm, job_id_of, keyed
 from tests.virtual_time import run_virtually
 
 CLIENTS = 5
@@ -57,13 +58,19 @@ class Run:
             try:
                 if self.random.random() < 0.1:
                     await self.other_body(name)
-                answer = await self.world.submit(name, name=name)
+                answer = await self.submit(name)
             except Denied:
                 continue
             if answer.head.status == 200:
                 self.answers[name].add(job_id_of(answer))
                 if self.random.random() < 0.5:
                     return
+
+    async def submit(self, name: str) -> Answer:
+        """The record beside it takes its time, and now and then there is none."""
+        grant = keyed(name, name)
+        seconds = self.random.choice([0.0, 0.001, 0.5, 2.0])
+        return await self.world.recorded(grant, seconds, is_refused=self.random.random() < 0.2)
 
     async def other_body(self, name: str) -> None:
         """It is refused if the key is taken; whether it is, nobody but the gateway knows here."""

@@ -1,5 +1,6 @@
 """The order of the stages, and that a refusal anywhere leaves nothing held."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,6 +103,41 @@ async def test_a_failure_while_settling_gives_the_slot_back_once(
         await pipeline.settle(admission, None, record)
     assert doubles.slot.released == 1
     assert not record.granted
+
+
+class Beside:
+    """What was begun beside the record, and whether it was told that nothing is sent."""
+
+    dropped = False
+
+    def drop(self) -> None:
+        self.dropped = True
+
+    async def wait(self) -> None:
+        """Nothing to wait for."""
+
+
+@pytest.mark.parametrize("key", ["", "k"])
+async def test_a_key_is_begun_before_the_record_is_written_and_dropped_if_that_fails(
+    key: str,
+) -> None:
+    doubles, record, beside = Doubles(), make_record(), Beside()
+
+    def remember(*_: object) -> Beside:
+        doubles.trace.append("remember_key")
+        return beside
+
+    pipeline = replace(doubles.pipeline(), remember_key=remember)
+    request = make_request(idempotency_key=key)
+    admission = await pipeline.admit(request, make_record())
+    doubles.trace.clear()
+    await pipeline.settle(admission, None, record)
+    assert doubles.trace == ["slots", "credential", *["remember_key"] * bool(key), "audit"]
+    assert (record.beside is beside, beside.dropped) == (bool(key), False)
+    doubles.fail("audit", Denied(Reason.AUDIT_UNAVAILABLE))
+    with pytest.raises(Denied):
+        await pipeline.settle(admission, None, record)
+    assert (record.beside, beside.dropped) == (None, bool(key)), "nobody waits for what was dropped"
 
 
 def test_a_denial_overwrites_an_earlier_grant_in_the_record() -> None:

@@ -127,6 +127,15 @@ def test_what_is_remembered_has_a_bound() -> None:
     assert len(renders._what) <= 4096
 
 
+@pytest.mark.parametrize(("said", "named"), [((), ["7"]), (("7", "8"), ["7", "8"])])
+def test_the_last_line_names_the_job_that_was_asked_for_whatever_became_of_it(
+    said: tuple[str, ...], named: list[str]
+) -> None:
+    """Reads and refusals, too, are found by the number of their job."""
+    record = make_record(call=make_call()._replace(job_ids=("7",)), job_ids=said)
+    assert read(lines().end(record))["job_ids"] == named
+
+
 @given(st.text(alphabet=st.characters(), max_size=300))
 def test_any_text_gives_members_that_read_back(text: str) -> None:
     """Lone surrogates, controls and line separators included, and escaped: a terminal sees none."""

@@ -169,6 +169,24 @@ async def test_the_memory_of_refusals_is_bounded_and_keeps_the_newest() -> None:
     assert "69999" in scene.memory.penalties
 
 
+async def test_the_memory_of_failures_is_bounded_whoever_fails_from_wherever() -> None:
+    """Somebody with a network of IPv6 has more addresses than there is memory."""
+    buckets, memory = MemoryBuckets(), AttemptMemory()
+    day = 86_400
+    rates = FailureRates(Rate("s", 2, day), Rate("a", 300, day), Rate("e", 300, day), 900.0)
+    budget = FailedAttempts(rates, buckets, memory, FakeClock())
+    for number in range(40_000):
+        address = f"2001:db8:{number >> 8:x}:{number & 255:x}::1"
+        await budget.count(attempt("s" * 250, address), is_expired=False)
+    assert len(buckets._storage.storage) <= 65_536
+    assert len(memory.counted) <= 65_536
+    last = attempt("s" * 250, address)
+    for _ in range(2):
+        await budget.count(last, is_expired=False)
+    with pytest.raises(Denied):
+        await budget.check(last)
+
+
 @pytest.mark.parametrize(
     ("address", "key"),
     [

@@ -87,6 +87,7 @@ def test_every_list_of_jobs_counts_and_no_deeper_one() -> None:
         b'{"jobs":[{"user":"x"',
         b'{"jobs":[]}{"jobs":[]}',
         b'{"jobs":[]} Connection: Close',
+        b'{"errors":[]} Connection: Close',
         b'{"jobs":[]]',
         b'{"jobs":[}]',
         b'{"jobs":{"1":{"user":"x"}}}',

@@ -1,5 +1,6 @@
 """The audit stage: one line before a request is forwarded, one at its end, each as safe as its class asks for."""
 
+import asyncio
 import errno
 from typing import Any
 
@@ -123,6 +124,33 @@ async def test_an_answer_is_delivered_though_its_last_line_fails() -> None:
     sink.error = None
     assert await trail.journal.try_again()
     assert [line["event"] for line in sink.records] == ["begin", "end", "recovered"]
+
+
+class Slow:
+    """Fills Beside; `go` lets it be on disk."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+
+    def drop(self) -> None:
+        """Nothing to free."""
+
+    async def wait(self) -> None:
+        await self.go.wait()
+
+
+async def test_what_is_brought_to_disk_beside_the_last_line_is_waited_for_as_well() -> None:
+    sink = FakeSink()
+    trail, record = make_trail(sink), admitted(Risk.SUBMIT)
+    await trail.open(record)
+    record.beside = beside = Slow()
+    closing = asyncio.ensure_future(trail.close(record))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [line["event"] for line in sink.records] == ["begin", "end"], "neither waits first"
+    assert not closing.done()
+    beside.go.set()
+    await closing
 
 
 async def test_observers_see_every_record() -> None:

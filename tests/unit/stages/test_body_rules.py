@@ -181,6 +181,43 @@ async def test_a_required_field_has_to_be_in_every_new_job() -> None:
     await world.settle(UPDATE, {"nice": 1})
 
 
+@pytest.mark.parametrize(
+    "nothing", [None, "", [], {}, {"set": False}, {"SET": False, "number": 5}], ids=str
+)
+async def test_a_required_field_that_says_nothing_is_not_there(nothing: object) -> None:
+    """Slurm fills it in then, as if it had not been named."""
+    world = World(user=user(require_fields=["time_limit", "account"]))
+    await world.settle(SUBMIT, job(time_limit=1, account="a"))
+    for fields in ({"time_limit": nothing, "account": "a"}, {"time_limit": 1, "account": nothing}):
+        assert (await refused(world, SUBMIT, job(**fields))).reason is Reason.FIELD_FORBIDDEN
+
+
+@pytest.mark.parametrize("value", [-1, "-1", {"set": True, "number": -1}, -4294967295], ids=str)
+async def test_a_number_below_nothing_is_not_within_a_cap(value: object) -> None:
+    """Slurm keeps most numbers without a sign: -1 is 4294967295 there, or "no limit"."""
+    names = ("priority", "cpus_per_task", "memory_per_node", "tasks")
+    world = World(user=user(maximum=dict.fromkeys(names, 100)))
+    for name in names:
+        await world.settle(SUBMIT, job(**{name: 1}))
+        assert (await refused(world, SUBMIT, job(**{name: value}))).members == {
+            "field": f"job.{name}"
+        }
+
+
+@pytest.mark.parametrize("name", ["memory_per_node", "memory_per_cpu"])
+@pytest.mark.parametrize("value", [0, "0", {"set": True, "number": 0}], ids=str)
+async def test_no_memory_at_all_is_all_of_it_and_not_within_a_cap(name: str, value: object) -> None:
+    """sbatch(1): a size of zero grants the job all memory of each node."""
+    world = World(user=user(maximum={name: 100, "priority": 100}))
+    assert await world.settle(SUBMIT, job(priority=0)) == job(priority=0)
+    assert (await refused(world, SUBMIT, job(**{name: value}))).members == {"field": f"job.{name}"}
+
+
+async def test_niceness_has_a_sign() -> None:
+    world = World(user=user(maximum={"nice": 100}))
+    assert await world.settle(SUBMIT, job(nice=-5)) == job(nice=-5)
+
+
 # where the work is done
 
 

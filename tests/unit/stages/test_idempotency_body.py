@@ -59,6 +59,7 @@ def test_another_field_can_take_the_marker() -> None:
         (b'{"job":{},"job":{}}', "not JSON"),
         (b'{"job":{"comment":"a","comment":"b"}}', "not JSON"),
         (b'{"job":{"a":NaN}}', "not JSON"),
+        (b'{"job":{"time_limit":1e400}}', "not JSON"),
         (b"job: {}", "not JSON"),
         ({}, "no job"),
         ({"script": "s"}, "no job"),

@@ -51,7 +51,10 @@ def test_a_token_of_nobody_but_a_client_is_a_machines(claims: dict[str, Any]) ->
 
 
 def test_limits_and_shares_of_a_machine_without_sub_go_by_its_client() -> None:
-    assert identify(sub=None).key == (RULES.issuer, "client:cli")
+    machine = identify(sub=None)
+    assert machine.key == identify(sub=None, jti="another").key
+    assert machine.key not in {identify(sub="cli").key, identify(sub="client:cli").key}
+    assert machine.key != identify(sub=None, client_id="other").key
 
 
 def test_the_leeway_and_the_longest_lifetime_are_the_issuers() -> None:

@@ -32,6 +32,7 @@ REFUSED = [
     (b'{"a":[{"b":1,"b":2}]}', "a name stands twice"),
     (b'{"a":NaN}', "NaN or Infinity"),
     (b'{"a":[Infinity]}', "NaN or Infinity"),
+    (b'{"a":-1e999}', "a number without end"),
     (b'{"a":"\\u0000"}', "NUL or a lone surrogate"),
     (b'{"a":["\\ud800"]}', "NUL or a lone surrogate"),
     (b'{"a":{"\\udfff":1}}', "NUL or a lone surrogate"),

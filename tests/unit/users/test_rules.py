@@ -187,3 +187,30 @@ async def test_rows_that_disagree_are_a_refusal_and_rows_that_agree_are_not() ->
 
 async def test_a_fixed_user_is_everybodys() -> None:
     assert await FixedUser("ci")(make_identity(kind="machine")) == "ci"
+
+
+CLAIMS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=12)
+    | st.text("aB@.x\n", max_size=9),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=4,
+)
+
+
+@given(CLAIMS, st.sampled_from([(), ("x",), ("a.x", "X")]), st.booleans())
+async def test_any_claim_is_a_name_out_of_it_or_unmapped(
+    claim: Any, domains: tuple[str, ...], lowercase: bool
+) -> None:
+    source = FromClaim("c", strip_domain=domains, lowercase=lowercase)
+    with suppress(Unmapped):
+        name = await source(make_identity(claims={"c": claim}))
+        said = claim.lower() if lowercase else claim
+        tails = ("", *(f"@{domain.lower()}" for domain in domains))
+        assert said.lower() in {f"{name.lower()}{tail}" for tail in tails}
+        assert said.startswith(name)
+        assert claim.isascii()
+        assert claim.isprintable()
+        assert bool(domains) == ("@" in said[len(name) :])

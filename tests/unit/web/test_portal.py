@@ -75,6 +75,7 @@ async def test_every_code_has_a_page_that_says_what_to_do(
         ("GET", "/gateway/errors/nothing", "page-unknown"),
         ("GET", "/gateway/", "page-unknown"),
         ("GET", "/.well-known/openid-configuration", "page-unknown"),
+        ("GET", METADATA_PATH + "/", "page-unknown"),
         ("POST", METADATA_PATH, "method-not-allowed"),
     ],
 )
