@@ -91,6 +91,17 @@ async def test_pipelined_repeats_are_answered_in_order() -> None:
         assert at.visits + at.rides == 6
 
 
+async def test_without_a_token_nothing_rides() -> None:
+    """What a session may do can be ended from elsewhere at any moment."""
+    head = GET.replace(b"Authorization", b"X-Other")
+    async with gateway(then(FIRST, FIRST), seats=FairSlots(8, 100, 5.0)) as at:
+        caller = await at.call()
+        for _ in range(3):
+            caller.writer.write(head)
+            assert (await caller.answer())[0] == 200
+        assert (at.visits, at.rides) == (3, 0)
+
+
 async def test_a_write_never_rides() -> None:
     async with gateway(then(FIRST, FIRST), seats=FairSlots(8, 100, 5.0)) as at:
         at.world.call = CANCEL
