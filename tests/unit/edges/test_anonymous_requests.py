@@ -88,3 +88,13 @@ async def test_the_memory_is_bounded_and_keeps_who_asked_last() -> None:
     for _ in range(AMOUNT - 1):
         assert await scene.refused(address) is None
     assert await scene.refused(address) is not None
+
+
+async def test_whoever_goes_on_asking_is_not_forgotten_for_all_the_others() -> None:
+    scene = Scene()
+    await scene.use_up("192.0.2.7")
+    for number in range(130_000):
+        await scene.budget.count(f"2001:db8:{number >> 8:x}:{number & 255:x}::1")
+        if number % 60_000 == 0:
+            assert await scene.refused("192.0.2.7") is not None
+    assert await scene.refused("192.0.2.7") is not None
