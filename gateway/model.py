@@ -57,6 +57,7 @@ class InboundRequest(NamedTuple):
     client_address: str
     forwarded_for: str
     idempotency_key: str = ""
+    if_none_match: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

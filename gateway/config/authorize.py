@@ -90,6 +90,8 @@ class Authorize(Section):
     """The roles. "user" is everybody's."""
 
     roles: dict[str, Role] = Field(default_factory=dict)
+    openapi_without_token: bool = False
+    """Serve /openapi without a token too, as it is true for somebody with the role "user" alone."""
 
     @model_validator(mode="before")
     @classmethod

@@ -27,7 +27,7 @@ _B64TOKEN_BYTES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 _SCHEME_BYTES: Final = _TOKEN_BYTES + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-_LISTS: Final = frozenset({b"accept", b"x-forwarded-for"})
+_LISTS: Final = frozenset({b"accept", b"x-forwarded-for", b"if-none-match"})
 """Read fields that may come several times, which means the same as once with commas."""
 _REPEATED: Final = {
     b"host": Reason.HOST_INVALID,
@@ -111,6 +111,7 @@ class Receive:
             self._client_address(peer, forwarded_for),
             _printable_tail(forwarded_for),
             _idempotency_key(fields.get(b"idempotency-key")),
+            if_none_match=fields.get(b"if-none-match", b"").decode("latin-1"),
         )
 
     def client(
