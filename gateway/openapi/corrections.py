@@ -8,22 +8,23 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from typing import Any
 
 from gateway.slurm_api.versions import VersionRange, version_text
 
 _VERSION = "{version}"
+_ANY = "*"
+_REFERENCE = "$ref"
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """One mend. `place` is a path of members below the document, `{version}` is each of `versions`.
-
-    "*" is every member. `set` is laid over the object there, `drop` are members to take away.
-    """
+    """One mend in each of `versions`; see corrections.toml for what its members mean."""
 
     versions: VersionRange
+    measured: tuple[str, ...]
     place: tuple[str, ...]
     set: Mapping[str, Any]
     drop: tuple[str, ...]
@@ -45,12 +46,13 @@ def parse_corrections(text: str) -> tuple[Correction, ...]:
 
 def _corrections(row: Mapping[str, Any]) -> Iterable[Correction]:
     """One for each place of a row."""
-    if not row["reason"].strip() or not (row.get("set") or row.get("drop")):
-        raise ValueError(f"{row['places']}: a correction says what it mends, and why")
+    if not row["reason"].strip() or not row["measured"] or not (row.get("set") or row.get("drop")):
+        raise ValueError(f"{row['places']}: a correction says what it mends, why, and since when")
     for place in row["places"]:
         yield Correction(
             versions=VersionRange.parse_numbers(row["versions"]),
-            place=tuple(place.split(" ")),
+            measured=tuple(row["measured"]),
+            place=(*row.get("below", "").split(), *place.split()),
             set=row.get("set", {}),
             drop=tuple(row.get("drop", ())),
             reason=row["reason"],
@@ -60,16 +62,26 @@ def _corrections(row: Mapping[str, Any]) -> Iterable[Correction]:
 def correct(document: dict[str, Any], corrections: Sequence[Correction]) -> None:
     """Mend the document in place."""
     for correction in corrections:
-        for version in correction.versions:
-            text = version_text(version)
-            place = [step.replace(_VERSION, text) for step in correction.place]
+        for version in map(version_text, correction.versions):
+            place = [step.replace(_VERSION, version) for step in correction.place]
+            laid_over = _in_version(correction.set, version)
             for holder in _find(document, place):
-                _mend(holder, correction)
+                for name in correction.drop:
+                    holder.pop(name, None)
+                holder.update(deepcopy(laid_over))
 
 
-def _find(value: Any, place: Sequence[str]) -> list[dict[str, Any]]:
+def _in_version(value: Any, version: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(_VERSION, version)
+    if isinstance(value, Mapping):
+        return {name: _in_version(member, version) for name, member in value.items()}
+    return value
+
+
+def _find(document: dict[str, Any], place: Sequence[str]) -> list[dict[str, Any]]:
     """The objects at a place; none where the document has no such place."""
-    found = [value]
+    found: list[Any] = [document]
     for step in place:
         found = [member for one in found for member in _members(one, step)]
     return [one for one in found if isinstance(one, dict)]
@@ -78,12 +90,7 @@ def _find(value: Any, place: Sequence[str]) -> list[dict[str, Any]]:
 def _members(value: Any, step: str) -> list[Any]:
     if not isinstance(value, dict):
         return []
-    if step == "*":
-        return list(value.values())
-    return [value[step]] if step in value else []
-
-
-def _mend(holder: dict[str, Any], correction: Correction) -> None:
-    for name in correction.drop:
-        holder.pop(name, None)
-    holder.update(deepcopy(dict(correction.set)))
+    if _ANY not in step:
+        return [value[step]] if step in value else []
+    found = [member for name, member in value.items() if fnmatchcase(name, step)]
+    return [one for one in found if not (isinstance(one, dict) and _REFERENCE in one)]

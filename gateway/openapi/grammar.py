@@ -1,4 +1,4 @@
-"""A document that breaks the grammar of OpenAPI 3.0 -> the same, as that grammar has it.
+"""A document that breaks the grammar of OpenAPI 3.0, or misuses it -> the same, as it is meant.
 
 What holds for a whole release stands here as a rule; what is wrong with one schema stands in
 corrections.toml. Each rule is there because a real release needs it.
@@ -50,6 +50,14 @@ def leave_out_empty_lists(paths: Paths, schemas: Schemas) -> None:
                 del holder[name]
 
 
+def require_members_alone(paths: Paths, schemas: Schemas) -> None:
+    """24.11.5 and 26.05.5 require "nodes/count", where they mean a member of a member, of every answer."""
+    for holder in _schemas_of(paths, schemas):
+        required = holder.get("required")
+        if isinstance(required, list):
+            holder["required"] = [name for name in required if "/" not in str(name)]
+
+
 def leave_out_wrong_defaults(paths: Paths, schemas: Schemas) -> None:
     """24.11.5 gives switches the default 0, 22.05.8 the default "false"."""
     for holder in _schemas_of(paths, schemas):
@@ -64,7 +72,27 @@ def _is_one_of(value: object, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds)
 
 
-MENDS: tuple[Mend, ...] = (name_operations, leave_out_empty_lists, leave_out_wrong_defaults)
+def name_objects_inside_nullable_ones(paths: Paths, schemas: Schemas) -> None:
+    """openapi-python-client 0.29 drops a nullable schema that has an object without a name inside."""
+    del paths
+    for name, schema in list(schemas.items()):
+        if isinstance(schema, dict) and schema.get("nullable") is True:
+            properties = schema.get("properties")
+            for member, inner in properties.items() if isinstance(properties, dict) else ():
+                given = f"{name}_{member}_object"
+                if isinstance(inner, dict) and "properties" in inner and given not in schemas:
+                    schemas[given] = dict(inner)
+                    inner.clear()
+                    inner["$ref"] = f"#/components/schemas/{given}"
+
+
+MENDS: tuple[Mend, ...] = (
+    name_operations,
+    require_members_alone,
+    leave_out_empty_lists,
+    leave_out_wrong_defaults,
+    name_objects_inside_nullable_ones,
+)
 
 
 def _operations(paths: Paths) -> Iterator[tuple[str, str, dict[str, Any]]]:

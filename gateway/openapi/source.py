@@ -78,7 +78,7 @@ def read_source(
         grammar=grammar,
         release=_text(_table(document, "info"), "version"),
         operations=operations,
-        schemas=schemas,
+        schemas={name: schemas[name] for name in reached.in_order()},
         tags=dict(_tags(document.get("tags"))),
     )
 
@@ -221,6 +221,20 @@ class _Reached:
             found |= fresh
             fresh = set().union(*(self._direct[name] for name in fresh)) - found
         return frozenset(found)
+
+    def in_order(self) -> list[str]:
+        """Each schema after those that it refers to: generators lose what they have to come back for."""
+        ordered: dict[str, None] = {}
+        waiting = list(reversed(self._schemas))
+        begun: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name in begun:
+                ordered[name] = None
+                continue
+            begun.add(name)
+            waiting += [name, *sorted(self._direct[name] - begun)]
+        return list(ordered)
 
     def _names(self, value: Any) -> Iterator[str]:
         for holder in objects(value):

@@ -47,7 +47,7 @@ NEEDED = {
     "leave_out_empty_lists": "24.11",
     "leave_out_wrong_defaults": "24.11",
 }
-"""A release whose document is not valid without the rule."""
+"""A release whose document is not valid without the rule; of the one that is not here, the answers tell."""
 
 
 def document_of(gateway: GatewayProcess, token: str | None, path: str = "/openapi/v3") -> Any:
@@ -179,5 +179,5 @@ def test_each_rule_of_grammar_is_needed(left_out: Mend, slurm_release: SlurmRele
     source = read_source(raw, read_corrections(), mends)
     publisher = Publisher("https://slurm.example.org", "lab", ())
     faults = faults_of(cut(source, lambda *_: frozenset(), publisher))
-    if slurm_release.release.slurm == NEEDED[left_out.__name__]:
+    if slurm_release.release.slurm == NEEDED.get(left_out.__name__):
         assert faults

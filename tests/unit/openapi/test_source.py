@@ -113,6 +113,19 @@ def test_schemas_that_refer_to_each_other_are_followed_once() -> None:
     assert source.operations[0].schemas == {"v0.0.42_answer", "v0.0.42_other"}
 
 
+def test_every_schema_stands_once_behind_those_that_it_needs() -> None:
+    schemas = {
+        "a": {"items": {"$ref": "#/components/schemas/c"}},
+        "b": {"items": {"$ref": "#/components/schemas/a"}},
+        "c": {"properties": {"x": {"$ref": "#/components/schemas/d"}}},
+        "d": {},
+        "e": {"items": {"$ref": "#/components/schemas/f"}},
+        "f": {"items": {"$ref": "#/components/schemas/e"}},
+    }
+    source = read_source(raw(components={"schemas": schemas}), ())
+    assert list(source.schemas) == ["d", "c", "a", "b", "f", "e"]
+
+
 @pytest.mark.parametrize(
     "reference",
     ["#/components/schemas/none", "https://example.org/x", "#/paths", "other.json#/x", 7, None],
