@@ -12,6 +12,7 @@ from gateway.openapi.own_part import (
     responses,
 )
 from gateway.openapi.source import Source, SourceOperation
+from gateway.request.media_type import JSON
 
 Permits = Callable[[str, str], frozenset[str] | None]
 """(method, path as documented) -> the names of the query parameters that may be given; None: not at all."""
@@ -73,11 +74,14 @@ def _parameter(parameter: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _responses(said: Mapping[str, Any], *, takes_body: bool) -> dict[str, Any]:
-    """slurmrestd's own answers, the gateway's beside them, and both where the status is not known."""
-    rest = said.get("default", {"description": "An error."})
-    content = {**rest.get("content", {}), **problem_content()}
-    return {
-        **said,
-        **refusals(takes_body=takes_body),
-        "default": {**rest, "content": content},
+    """slurmrestd's own answers, the gateway's beside them, and both where the status is not known.
+
+    JSON is always among them: a client accepts what it finds here, and a problem alone is not to be had.
+    """
+    known = {"default": {"description": "An error."}, **said}
+    told = {
+        status: {**answer, "content": {JSON: {"schema": {}}, **answer.get("content", {})}}
+        for status, answer in known.items()
     }
+    told["default"]["content"] |= problem_content()
+    return {**told, **refusals(takes_body=takes_body)}

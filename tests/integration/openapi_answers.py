@@ -92,6 +92,7 @@ class Site:
         """Its step has no exit code in the accounting."""
         job = self._sbatch(["--wrap=sleep 300", "--mem=10"])
         self._until(lambda: f"{job} RUNNING" in self._squeue())
+        time.sleep(1.5)  # cancelled while it starts, it counts as failed
         self.release.run("scancel", job, user="alice")
         steps = ["sacct", "-n", "-P", "-o", "State", "-j", f"{job}.batch"]
         self._until(lambda: "CANCELLED" in self.release.run(*steps))

@@ -10,7 +10,7 @@ from gateway.denial import Reason
 from gateway.openapi.cut import cut
 from gateway.openapi.own_part import IssuerFacts, Publisher
 from gateway.openapi.source import read_source
-from tests.unit.openapi.documents import raw
+from tests.unit.openapi.documents import operation, raw
 
 JOBS = ("GET", "/slurmdb/v0.0.42/jobs")
 SUBMIT = ("POST", "/slurm/v0.0.42/job/submit")
@@ -60,7 +60,7 @@ def test_nobody_may_do_anything_is_a_document_without_paths() -> None:
 def test_the_gateways_own_answers_stand_beside_slurms() -> None:
     made = cut_for({SUBMIT: frozenset(), JOBS: frozenset()})
     submit = made["paths"]["/slurm/v0.0.42/job/submit"]["post"]
-    assert list(submit["responses"]) == ["200", "default", "401", "403", "413", "429", "503"]
+    assert list(submit["responses"]) == ["default", "200", "401", "403", "413", "429", "503"]
     assert submit["requestBody"]["required"] is True
     assert set(submit["responses"]["default"]["content"]) == {
         "application/json",
@@ -68,6 +68,18 @@ def test_the_gateways_own_answers_stand_beside_slurms() -> None:
     }
     # nothing is sent along with a read, so that nothing can be too large
     assert "413" not in made["paths"]["/slurmdb/v0.0.42/jobs"]["get"]["responses"]
+
+
+def test_json_is_to_be_had_even_where_slurm_says_nothing_of_its_answers() -> None:
+    """openapi-generator's clients accept what the document names, and a problem alone is a 406."""
+    bare = {"get": operation(responses={"200": {"description": "cancelled"}})}
+    source = read_source(raw(paths={"/slurm/v0.0.36/x": bare}), ())
+    publisher = Publisher("https://slurm.example.org", "lab", ())
+    made = cut(source, lambda *_: frozenset(), publisher)
+    responses = made["paths"]["/slurm/v0.0.36/x"]["get"]["responses"]
+    assert list(responses["200"]["content"]) == ["application/json"]
+    both = ["application/json", "application/problem+json"]
+    assert list(responses["default"]["content"]) == both
 
 
 @pytest.mark.parametrize("status", [401, 403, 413, 429, 503])
