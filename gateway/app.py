@@ -25,6 +25,7 @@ from gateway.app_identity import (
     make_map_user,
     make_trust,
 )
+from gateway.app_openapi import Parts, make_documents, open_documents
 from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
@@ -159,19 +160,18 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     shelf = shelf or Shelf()
     buckets = shelf.take("buckets", MemoryBuckets)
     files = _open_files(config, workshop, shelf, buckets)
-    challenge, directory = bearer_challenge(_metadata_url(config)), files.mapped.directory
-    surroundings = Surroundings(directory, workshop.threads, challenge, workshop.environ)
-    issuing = make_credential(config, surroundings)
+    issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
     policy = make_policy(config.authorize, workshop.catalogue)
     around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config.idempotency, around, shelf)
+    authorize = make_authorize(config, workshop.catalogue, policy)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=make_authorize(config, workshop.catalogue, policy),
+        authorize=authorize,
         check_body=check_body,
         limit=make_limit(config, buckets),
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
@@ -182,7 +182,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         check_key=idempotent.check_key,
         remember_key=idempotent.remember_key,
     )
-    serving = make_serving(config, check_body, pipeline, idempotent.upstream)
+    parts = Parts(upstream, slots, idempotent.upstream, shelf)
+    documents = make_documents(config, authorize, parts)
+    serving = make_serving(config, check_body, pipeline, documents)
     return Generation(
         config=config,
         shelf=shelf,
@@ -239,6 +241,12 @@ def _open_files(
     if problems:
         raise BuildError(problems)
     return _Files(identification, mapped, recording, signing_in, anonymous)
+
+
+def _make_issuing(config: Gateway, workshop: Workshop, mapped: Mapped) -> Issuing:
+    challenge = bearer_challenge(_metadata_url(config))
+    around = Surroundings(mapped.directory, workshop.threads, challenge, workshop.environ)
+    return make_credential(config, around)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -325,7 +333,7 @@ def make_serving(
     section = config.receive
     return Serving(
         receive=make_receive(config),
-        pipeline=pipeline,
+        pipeline=open_documents(pipeline, is_open=config.authorize.openapi_without_token),
         upstream=upstream,
         spool=Spool(section.memory_body_bytes, config.server.state_directory),
         body_limit=check_body.limit_for,
