@@ -146,9 +146,9 @@ async def _finish(house: House, request: Request, flow: Flow, answered: Answered
     The way on is a page and no redirect: what follows is then asked for by a page of ours, and not by the
     provider's, as far as the browser can tell (Fetch Metadata counts the whole chain of redirects).
     """
+    before = browser_of(request).session
     signed_in = await house.desk.finish(flow, answered, visitor_of(request))
     ended = list(signed_in.ended)
-    before = browser_of(request).session
     if before is not None:
         id_hash = hash_of(before.reveal)
         await house.store.end(id_hash)
