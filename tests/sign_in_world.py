@@ -149,17 +149,7 @@ class World:
             grace_seconds=GRACE,
             now=self.clock,
         )
-        self.guard = SessionGuard(
-            self.store,
-            self.sealer,
-            {name: client.rules for name, client in self.clients.items()},
-            lifetimes=Lifetimes(IDLE, ABSOLUTE),
-            deny_list=self.deny_list,
-            refresh=self.refresh,
-            public_origin=ORIGIN,
-            now=self.clock,
-            monotonic=self.clock,
-        )
+        self.guard = self.guard_with(Lifetimes(IDLE, ABSOLUTE))
         self.desk = Desk(
             self.clients,
             self.store,
@@ -173,6 +163,20 @@ class World:
         self.leave: Leave | None = None
         portal = build_portal(ORIGIN, "lab", [], self.house())
         self.application = Audited(portal, self.trail, lambda _headers, peer: (peer or "", ""))
+
+    def guard_with(self, lifetimes: Lifetimes) -> SessionGuard:
+        """A guard as a reload makes it."""
+        return SessionGuard(
+            self.store,
+            self.sealer,
+            {name: client.rules for name, client in self.clients.items()},
+            lifetimes=lifetimes,
+            deny_list=self.deny_list,
+            refresh=self.refresh,
+            public_origin=ORIGIN,
+            now=self.clock,
+            monotonic=self.clock,
+        )
 
     def _client(self, name: str) -> Client:
         provider = self.providers[name]
