@@ -60,7 +60,8 @@ def identity_of(
 ) -> Identity:
     """Who this is, by the same claims that a bearer token's Identity is made from. Raises TokenRefused.
 
-    It lives as long as the session, unless `expires` is given. Its token hash names the session, which tells the audit that it was one.
+    It lives as long as the session, unless `expires` is given. Its token hash names the session, which
+    tells the audit that it was one.
     """
     subject = session.subject
     if rules.issuer != session.issuer:

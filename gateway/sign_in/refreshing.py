@@ -63,6 +63,8 @@ class Refreshing:
         """See Refresh. A flight goes on when its callers are cancelled: the token is used by then."""
         if not contents.refresh_token:
             return session
+        if self._now() < self._pauses.get(session.id_hash, 0.0):
+            return self._unasked(session, "the provider gave no answer a moment ago")
         flight = self._flights.get(session.id_hash)
         if flight is None:
             flight = asyncio.get_running_loop().create_task(self._ask(session, contents))
@@ -71,28 +73,25 @@ class Refreshing:
         return await asyncio.shield(flight)
 
     async def _ask(self, session: Session, contents: Contents) -> Session | None:
-        now = self._now()
-        if now < self._pauses.get(session.id_hash, 0.0):
-            return self._unasked(session, "the provider gave no answer a moment ago")
         try:
             return await self._renew(session, contents)
         except ProviderRefused as refused:
             if refused.code in _FINAL:
                 return await self._lost(session)
-            self._pause(session.id_hash, now)
-            return self._unasked(session, f"the token endpoint says {refused.code}")
+            return self._pause(session, f"the token endpoint says {refused.code}")
         except _OvertakenError:
             return await self._store.find(session.id_hash)
         except TokenRefused:
             await self._store.end(session.id_hash)
             return None
         except (ProviderDoubt, Denied) as doubt:  # Denied: there are no keys
-            self._pause(session.id_hash, now)
-            return self._unasked(session, str(doubt))
+            return self._pause(session, str(doubt))
 
-    def _pause(self, id_hash: str, now: float) -> None:
+    def _pause(self, session: Session, note: str) -> Session:
+        now = self._now()
         self._pauses = {one: until for one, until in self._pauses.items() if until > now}
-        self._pauses[id_hash] = now + _PAUSE_SECONDS
+        self._pauses[session.id_hash] = now + _PAUSE_SECONDS
+        return self._unasked(session, note)
 
     def _unasked(self, session: Session, note: str) -> Session:
         """Good for the grace time, and then not without the provider."""
