@@ -203,6 +203,7 @@ class _Files(NamedTuple):
     """The parts that read or open files as they are made."""
 
     identification: Identification
+    failures: FailedAttempts
     mapped: Mapped
     recording: Recording
     signing_in: SigningIn | None
@@ -220,10 +221,11 @@ def _open_files(
             signing_in = make_sign_in(
                 config, trusted.keys, trusted.deny_list, shelf, workshop.environ
             )
+        failures = make_failure_budget(config.limit, buckets, shelf)
         identification = make_authenticate(
             config.authenticate,
             trusted,
-            make_failure_budget(config.limit, buckets, shelf),
+            failures,
             resource_metadata=_metadata_url(config),
             hash_key=workshop.hash_key,
             sessions=None if problems or signing_in is None else signing_in.guard,
@@ -234,7 +236,7 @@ def _open_files(
         recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, recording, signing_in)
+    return _Files(identification, failures, mapped, recording, signing_in)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -325,7 +327,7 @@ def make_portal(
     cluster, house = config.server.cluster, None
     if files.signing_in is not None:
         access = partial(describe_access, policy, catalogue, config.limit)
-        house = files.signing_in.house(cluster, files.mapped.map_user, access)
+        house = files.signing_in.house(cluster, files.failures, files.mapped.map_user, access)
     portal = build_portal(config.server.public_url, cluster, issuers, house)
     return Audited(portal, files.recording.trail, receive.client)
 

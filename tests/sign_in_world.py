@@ -24,7 +24,7 @@ from gateway.web.sign_in.house import Access, AllowedClass, House, Leave
 from gateway.web.sign_in.pages import Pages
 from tests.fake_sessions import FakeSessionStore
 from tests.fakes import FakeClock
-from tests.tokens import FakeDenyList, FakeKeys, make_token, public_jwk
+from tests.tokens import FakeDenyList, FakeFailures, FakeKeys, make_token, public_jwk
 
 ORIGIN = "https://slurm.example.org"
 KEYS = (b"k" * 32,)
@@ -133,6 +133,7 @@ class World:
     def __post_init__(self) -> None:
         self.store = FakeSessionStore()
         self.deny_list = FakeDenyList()
+        self.failures = FakeFailures()
         self.trail = FakeTrail()
         self.keys = FakeKeys(public_jwk("oidc"))
         self.sealer, self.flows = Sealer(KEYS, "sessions"), Sealer(KEYS, "flows")
@@ -196,6 +197,7 @@ class World:
         access = Access([AllowedClass("READ", "600/minute", ("GET /slurm/*/jobs",))], 16)
         return House(
             desk=self.desk,
+            failures=self.failures,
             guard=self.guard,
             store=self.store,
             contents=self.sealer,

@@ -12,6 +12,7 @@ from gateway.sign_in.flow import Flow, FlowRefused, open_flow, seal_flow
 from gateway.sign_in.provider import ProviderDoubt
 from gateway.sign_in.session import SessionDoubt, hash_of
 from gateway.sign_in.targets import local_target
+from gateway.stages.authenticate import Attempt
 from gateway.web.sign_in.asked import (
     browser_of,
     field,
@@ -116,7 +117,7 @@ async def _callback(house: House, request: Request, name: str) -> Response:
     answered = _answered(query_of(request))
     flow = _flow(house, request, name, answered.state)
     try:
-        response = await _finish(house, request, flow, answered)
+        response = await _counted(house, request, flow, answered)
     except _FAILURES as error:
         response = house.refusal(request, *as_denied(error))
     return with_cookies(response, [no_flow_cookie(flow.state)])
@@ -138,6 +139,18 @@ def _flow(house: House, request: Request, name: str, state: str) -> Flow:
         return open_flow(sealed, state, name, house.desk.now(), house.flows)
     except FlowRefused as refused:
         raise SignInRefused(str(refused), AGAIN) from None
+
+
+async def _counted(house: House, request: Request, flow: Flow, answered: Answered) -> Response:
+    """Bad answers cost as much as good ones. They count for the address alone: people may share one."""
+    address, subject = record_of(request).client_address, f"sign-in {flow.state}"
+    attempt = Attempt(address, subject, b"", claims_to_be_expired=False)
+    await house.failures.check(attempt)
+    try:
+        return await _finish(house, request, flow, answered)
+    except SignInRefused:
+        await house.failures.count(attempt, is_expired=False)
+        raise
 
 
 async def _finish(house: House, request: Request, flow: Flow, answered: Answered) -> Response:
