@@ -104,4 +104,12 @@ class Turns:
             self._tasks.discard(self._task)
         waiter: asyncio.Future[Runs | None] = self._loop.create_future()
         self._waiter = waiter
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            exchange = waiter.result() if waiter.done() and not waiter.cancelled() else None
+            if exchange is None or self._task is None:
+                raise
+            # cut off between its start and now: it may hold what only it gives back
+            self._loop.call_soon(self._task.cancel)
+            return exchange
