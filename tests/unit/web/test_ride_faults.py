@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import random
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,7 +24,7 @@ from gateway.web.turns import Turns
 from gateway.web.visit import Visit
 from tests.fakes import FakeSink
 from tests.scripted_upstream import Wire, answer
-from tests.unit.web.test_proxy_on_the_wire import GET, Caller, Gateway
+from tests.unit.web.test_proxy_on_the_wire import GET, Caller, Gateway, gateway
 from tests.unit.web.test_rides import FIRST, primed, then
 from tests.upstream_kit import settled
 
@@ -61,23 +63,24 @@ class Behind(LaggingSink):
             self.falls_behind = True
 
 
+def record_to(sink: FakeSink, at: Gateway) -> None:
+    """A real audit, whose observers are the world's records."""
+    journal = Journal(Chain(new_chain_key(b"k" * 32)), Forgetful())
+    journal.use(sink, (), syncs=False)
+    lines, observers = Lines("lab", frozenset()), [at.world.records.append]
+    trail = AuditTrail(journal, lines, changes_state=may_change_state, observers=observers)
+    serving = at.world.serving
+    assert serving.express is not None
+    pipeline = replace(serving.pipeline, audit=trail)
+    express = serving.express._replace(pipeline=pipeline)
+    at.world.serving = replace(serving, pipeline=pipeline, express=express)
+
+
 @asynccontextmanager
 async def recording(sink: FakeSink, **options: Any) -> AsyncIterator[tuple[Gateway, Caller]]:
-    """A primed connection and a real audit, whose observers are the world's records."""
+    """A primed connection and a real audit."""
     async with primed(then(*[answer() for _ in range(5)]), **options) as (at, (caller,)):
-        journal = Journal(Chain(new_chain_key(b"k" * 32)), Forgetful())
-        journal.use(sink, (), syncs=False)
-        trail = AuditTrail(
-            journal,
-            Lines("lab", frozenset()),
-            changes_state=may_change_state,
-            observers=[at.world.records.append],
-        )
-        serving = at.world.serving
-        assert serving.express is not None
-        pipeline = replace(serving.pipeline, audit=trail)
-        express = serving.express._replace(pipeline=pipeline)
-        at.world.serving = replace(serving, pipeline=pipeline, express=express)
+        record_to(sink, at)
         at.world.time += 1.0  # what was decided before goes by
         caller.writer.write(GET)
         assert (await caller.answer())[0] == 200
@@ -280,3 +283,72 @@ async def test_very_many_pipelined_repeats_are_answered_in_order() -> None:
         for n in range(count):
             assert (await caller.answer())[2] == b"%d" % n
         assert at.visits + at.rides >= count
+
+
+class Capricious:
+    """A slurmrestd that answers late, at length, in pieces, wrongly, or not at all."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    async def __call__(self, wire: Wire) -> None:
+        while (await wire.request()) is not None:
+            await asyncio.sleep(self._chance.choice((0, 0, 0.001, 0.003)))
+            kind = self._chance.random()
+            if kind < 0.7:
+                await wire.send(answer(b"x" * self._chance.choice((2, 2, 200_000))))
+            elif kind < 0.8:
+                await wire.send(answer(b"{}", "404 NOT FOUND"))
+                return
+            elif kind < 0.9:
+                await wire.send_by_byte(answer())
+            else:
+                wire.reset()
+                return
+
+
+async def bother(at: Gateway, chance: random.Random, turns: int) -> None:
+    """One client that pipelines, hangs up anywhere, and comes again."""
+    caller = await at.call()
+    for _ in range(turns):
+        count = chance.choice((1, 1, 1, 3))
+        try:
+            caller.writer.write(GET * count)
+            if chance.random() < 0.25:
+                await asyncio.sleep(chance.choice((0, 0.0005, 0.002)))
+                raise ConnectionResetError
+            for _ in range(count):
+                _, headers, _ = await asyncio.wait_for(caller.answer(), 5)
+                if headers.get("connection") == "close":
+                    raise ConnectionResetError
+        except (ConnectionError, asyncio.IncompleteReadError):
+            caller.hang_up()
+            caller = await at.call()
+    caller.hang_up()
+
+
+@pytest.mark.parametrize("drains", [False, True])
+async def test_whatever_happens_each_request_has_its_two_lines_and_gives_back_all(
+    *, drains: bool
+) -> None:
+    """Twelve clients and two slots; in the end slots, leases and counts are as they were."""
+    chance, sink = random.Random(7), FakeSink()  # noqa: S311  # a seed for the same course each time
+    seats = FairSlots(2, 6, 0.05)
+    async with gateway(Capricious(chance), seats=seats, buffer_bytes=100_000) as at:
+        record_to(sink, at)
+        clients = [asyncio.create_task(bother(at, chance, 40)) for _ in range(12)]
+        if drains:
+            await settled(lambda: at.rides > 20)
+            await at.listener.stop(0.0)
+            for client in clients:
+                client.cancel()
+        await asyncio.wait(clients)
+        await settled(lambda: at.world.ended == at.visits + at.rides)
+        assert at.world.leased == at.world.lease.released
+        assert (seats.queued, seats._free, seats._held) == (0, 2, {})
+        assert at.rides > 20
+    of = defaultdict(list)
+    for line in sink.records:
+        of[line["request_id"]].append(line["event"])
+    assert {tuple(events) for events in of.values()} <= {("begin", "end"), ("denied",)}
+    assert len(at.world.records) == len(of)

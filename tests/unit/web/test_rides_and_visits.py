@@ -87,7 +87,7 @@ NEVER_RIDE = {"expects"}
 
 
 def playing(replies: list[bytes]) -> Script:
-    """What each request gets, whichever connection it comes on; what is no good answer is the last on its connection."""
+    """What each request gets on whichever connection; what is no good answer is the last on its own."""
 
     async def play(wire: Wire) -> None:
         while await wire.request() is not None:
@@ -97,7 +97,7 @@ def playing(replies: list[bytes]) -> Script:
                 await wire.ended()
             if not reply.startswith(b"HTTP/1.1 2") or b"length" not in reply.lower():
                 return
-            if b"Connection: close" in reply or len(reply) < 5000 and b" 5000\r\n" in reply:
+            if b"Connection: close" in reply or (len(reply) < 5000 and b" 5000\r\n" in reply):
                 return
 
     return play
