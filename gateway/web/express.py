@@ -25,7 +25,10 @@ _T = TypeVar("_T")
 
 
 class Rider(Client, Protocol):
-    """A client that can be served without a task."""
+    """A client that can be served without a task. `is_cut`: the server has ended it, because it stops."""
+
+    @property
+    def is_cut(self) -> bool: ...
 
     def is_ready(self) -> bool:
         """Whether `respond` would be done."""
@@ -269,12 +272,14 @@ class Ride:
     # what is not straight
 
     def _gone(self) -> None:
-        """The client has hung up."""
+        """The client has hung up, or the server has."""
         if self._line is not None:
             self._line.forsake(self)
         elif self._grant is None:
             self._lane.express.seats.leave(self._lane.admission.identity, self)
-        self._hand_over(Denied(Reason.CLIENT_CLOSED))
+        is_cut = self._client.is_cut
+        reason = Denied(Reason.SHUTTING_DOWN, "cut off") if is_cut else Denied(Reason.CLIENT_CLOSED)
+        self._hand_over(reason)
 
     def _hand_over(self, outcome: Answer | BaseException | None) -> None:
         if self._is_over:

@@ -25,7 +25,7 @@ from gateway.web.serving import Serving
 
 _MOST_PARSED_BYTES = 1_048_576
 _MOST_UNREAD_BYTES = 65_536
-_NOBODY_LISTENS = 499
+_NOBODY_LISTENS = frozenset({Reason.CLIENT_CLOSED, Reason.CLIENT_TOO_SLOW, Reason.SHUTTING_DOWN})
 
 _log = logging.getLogger(__name__)
 
@@ -274,7 +274,7 @@ class Visit:
             await self._close()
             self._break_off(refusal)
             return
-        if refusal.reason.status == _NOBODY_LISTENS:
+        if refusal.reason in _NOBODY_LISTENS:
             await self._close()
             return
         status, headers, body = render(refusal, record.request_id)
