@@ -8,18 +8,27 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
+from gateway.app_access import describe_access
 from gateway.app_audit import Recording, make_recording
 from gateway.app_idempotency import Around, Idempotent, make_idempotent
-from gateway.app_identity import Identification, Mapped, make_authenticate, make_map_user
+from gateway.app_identity import (
+    Identification,
+    Mapped,
+    make_authenticate,
+    make_map_user,
+    make_trust,
+)
+from gateway.app_openapi import Parts, make_documents, open_documents
+from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
+from gateway.app_sign_in import SigningIn, make_sign_in
 from gateway.app_upstream import (
     Issuing,
     Surroundings,
@@ -28,7 +37,6 @@ from gateway.app_upstream import (
     make_slots,
     make_upstream,
 )
-from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.gateway import Gateway
 from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
@@ -42,11 +50,11 @@ from gateway.edges.key_turns import KeyTurns
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
-from gateway.model import AuditRecord, Clock, Risk
+from gateway.model import AuditRecord, Risk
 from gateway.pipeline import Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.slurm_api import Catalogue, read_catalogue
-from gateway.slurm_api.policy import Policy, parse_policy
+from gateway.slurm_api.policy import Policy
 from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
@@ -56,10 +64,9 @@ from gateway.stages.own_jobs import OwnJobs
 from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
-from gateway.users.conditions import Condition, Conditions, read_hours
 from gateway.web.audited import Audited
 from gateway.web.express import Express
-from gateway.web.portal import METADATA_PATH, build_portal
+from gateway.web.portal import METADATA_PATH, PublishedIssuer, build_portal
 from gateway.web.relay import BodyDeadlines
 from gateway.web.serving import Receive as FirstStage
 from gateway.web.serving import Serving
@@ -68,14 +75,6 @@ from gateway.web.serving import Upstream as Forwarding
 _NSS_THREADS = 8
 _PARSING_THREADS = 1
 """Two would take turns at the one interpreter lock, and let the event loop wait for both."""
-
-
-class BuildError(Exception):
-    """The configuration is valid, but something that it names cannot be used; all of it is told."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("".join(f"\n  {problem}" for problem in problems))
-        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +105,7 @@ class Generation:
     attempts: AttemptMemory
     serving: Serving
     portal: Audited
+    signing_in: SigningIn | None = None
     number: int = 0
     running: int = 0
     is_retired: bool = False
@@ -159,21 +159,18 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     shelf = shelf or Shelf()
     buckets = shelf.take("buckets", MemoryBuckets)
     files = _open_files(config, workshop, shelf, buckets)
-    challenge = bearer_challenge(_metadata_url(config))
-    issuing = make_credential(
-        config,
-        Surroundings(files.mapped.directory, workshop.threads, challenge, workshop.environ),
-    )
+    issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
     policy = make_policy(config.authorize, workshop.catalogue)
     around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config.idempotency, around, shelf)
+    authorize = make_authorize(config, workshop.catalogue, policy)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=make_authorize(config, workshop.catalogue, policy),
+        authorize=authorize,
         check_body=check_body,
         limit=make_limit(config, buckets),
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
@@ -184,7 +181,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         check_key=idempotent.check_key,
         remember_key=idempotent.remember_key,
     )
-    serving = make_serving(config, check_body, pipeline, idempotent.upstream)
+    parts = Parts(upstream, slots, idempotent.upstream, shelf)
+    documents = make_documents(config, authorize, parts)
+    serving = make_serving(config, check_body, pipeline, documents)
     return Generation(
         config=config,
         shelf=shelf,
@@ -197,7 +196,8 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         idempotent=idempotent,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
-        portal=make_portal(config, files.recording.trail, serving.receive),
+        portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
+        signing_in=files.signing_in,
     )
 
 
@@ -207,6 +207,7 @@ class _Files(NamedTuple):
     identification: Identification
     mapped: Mapped
     recording: Recording
+    signing_in: SigningIn | None
 
 
 def _open_files(
@@ -216,12 +217,18 @@ def _open_files(
     server = config.server
     problems: list[str] = []
     with _noting(problems, "authenticate"):
+        trusted = make_trust(config.authenticate, shelf)
+        with _noting(problems, "sign_in"):
+            signing_in = make_sign_in(
+                config, trusted.keys, trusted.deny_list, shelf, workshop.environ
+            )
         identification = make_authenticate(
             config.authenticate,
-            shelf,
+            trusted,
             make_failure_budget(config.limit, buckets, shelf),
             resource_metadata=_metadata_url(config),
             hash_key=workshop.hash_key,
+            sessions=None if problems or signing_in is None else signing_in.guard,
         )
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
@@ -229,7 +236,13 @@ def _open_files(
         recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, recording)
+    return _Files(identification, mapped, recording, signing_in)
+
+
+def _make_issuing(config: Gateway, workshop: Workshop, mapped: Mapped) -> Issuing:
+    challenge = bearer_challenge(_metadata_url(config))
+    around = Surroundings(mapped.directory, workshop.threads, challenge, workshop.environ)
+    return make_credential(config, around)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -255,6 +268,7 @@ def make_receive(config: Gateway) -> Receive:
         trusted_proxies=server.trusted_proxies,
         trust_unix_peer=server.trust_unix_peer,
         accept_yaml=config.receive.accept_yaml,
+        has_sessions=bool(config.sign_in.clients),
     )
 
 
@@ -264,34 +278,13 @@ def make_check_body(config: Gateway) -> CheckBody:
     return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
 
 
-def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
-    """The allowlist. Raises BuildError; `load` has told such mistakes with their remedies before."""
-    policy, problems = parse_policy(section.roles, catalogue)
-    if problems:
-        raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
-    return policy
-
-
 def make_authorize(config: Gateway, catalogue: Catalogue, policy: Policy) -> Authorize:
-    """The stage, with the challenge for whoever's token is not enough."""
+    """The stage, with the challenges for whoever's token or sign-in is not enough."""
+    section, metadata_url = config.authorize, _metadata_url(config)
     sentence = Reason.OPERATION_UNLISTED.sentence
-    challenge = bearer_challenge(_metadata_url(config), "insufficient_scope", sentence)
-    return Authorize(catalogue, policy, make_conditions(config.authorize), challenge)
-
-
-def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Conditions | None:
-    """None where every role is held always, which costs nothing."""
-    by_role = {
-        name: Condition(
-            networks=tuple(ip_network(text) for text in role.networks),
-            hours=tuple(map(read_hours, role.times)),
-            zone=ZoneInfo(role.time_zone),
-            maximum_token_seconds=role.maximum_token_seconds,
-        )
-        for name, role in section.roles.items()
-        if role.has_conditions
-    }
-    return Conditions(by_role, now) if by_role else None
+    challenge = bearer_challenge(metadata_url, "insufficient_scope", sentence)
+    step_up = make_step_up(section, catalogue, metadata_url)
+    return Authorize(catalogue, policy, make_conditions(section), challenge, step_up)
 
 
 def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
@@ -329,11 +322,20 @@ def make_failure_budget(
     return FailedAttempts(rates, buckets, memory, time.monotonic)
 
 
-def make_portal(config: Gateway, trail: AuditTrail, receive: FirstStage) -> Audited:
+def make_portal(
+    config: Gateway, files: _Files, policy: Policy, catalogue: Catalogue, receive: FirstStage
+) -> Audited:
     """What the gateway answers by itself."""
-    issuers = [issuer.issuer for issuer in config.authenticate.issuers]
-    portal = build_portal(config.server.public_url, config.server.cluster, issuers)
-    return Audited(portal, trail, receive.client)
+    issuers = [
+        PublishedIssuer(one.issuer, one.cli_client_id, one.cli_scopes)
+        for one in config.authenticate.issuers
+    ]
+    cluster, house = config.server.cluster, None
+    if files.signing_in is not None:
+        access = partial(describe_access, policy, catalogue, config.limit)
+        house = files.signing_in.house(cluster, files.mapped.map_user, access)
+    portal = build_portal(config.server.public_url, cluster, issuers, house)
+    return Audited(portal, files.recording.trail, receive.client)
 
 
 def make_serving(
@@ -343,7 +345,7 @@ def make_serving(
     section = config.receive
     return Serving(
         receive=make_receive(config),
-        pipeline=pipeline,
+        pipeline=open_documents(pipeline, is_open=config.authorize.openapi_without_token),
         upstream=upstream,
         spool=Spool(section.memory_body_bytes, config.server.state_directory),
         body_limit=check_body.limit_for,
@@ -375,6 +377,8 @@ def try_state_directory(generation: Generation) -> list[str]:
             generation.mapped.bindings.create()
         if generation.idempotent.store is not None:
             generation.idempotent.store.create()
+        if generation.signing_in is not None:
+            generation.signing_in.store.create_file()
     except (OSError, sqlite3.Error) as error:
         return [f"state directory {directory}: {error}"]
     return []

@@ -21,7 +21,13 @@ from gateway.edges.jwks_file import FileKeys
 from gateway.edges.process_file import BINDINGS_FILE
 from gateway.edges.user_table import UserTableFile
 from gateway.model import Clock
-from gateway.stages.authenticate import Authenticate, FailureBudget, KeySource, TrustedIssuer
+from gateway.stages.authenticate import (
+    Authenticate,
+    FailureBudget,
+    KeySource,
+    Sessions,
+    TrustedIssuer,
+)
 from gateway.stages.map_user import Binding, Bindings, MapUser
 from gateway.token.identity import TokenRules
 from gateway.token.profiles import Cognito, Oidc, Profile, Rfc9068
@@ -37,6 +43,20 @@ class Keys(KeySource, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """What tokens and sessions are judged by alike."""
+
+    keys: dict[str, Keys]
+    deny_list: FileDenyList | NoDenyList
+
+
+def make_trust(section: AuthenticateSection, shelf: Shelf) -> Trust:
+    """Raises FileUnusable or OSError where a file of the section cannot be used."""
+    keys = {issuer.issuer: make_keys(issuer, shelf) for issuer in section.issuers}
+    return Trust(keys, make_deny_list(section, shelf))
+
+
+@dataclass(frozen=True, slots=True)
 class Identification:
     """The stage, and the parts of it that readiness and metrics ask."""
 
@@ -47,16 +67,16 @@ class Identification:
 
 def make_authenticate(
     section: AuthenticateSection,
-    shelf: Shelf,
+    trusted: Trust,
     failures: FailureBudget,
     *,
     resource_metadata: str,
     hash_key: bytes,
     now: Clock = time.time,
+    sessions: Sessions | None = None,
 ) -> Identification:
-    """Raises FileUnusable or OSError where a file of the section cannot be used."""
-    keys = {issuer.issuer: make_keys(issuer, shelf) for issuer in section.issuers}
-    deny_list = make_deny_list(section, shelf)
+    """Without `sessions` nobody can be signed in."""
+    keys, deny_list = trusted.keys, trusted.deny_list
     stage = Authenticate(
         [TrustedIssuer(rules_of(issuer), keys[issuer.issuer]) for issuer in section.issuers],
         deny_list,
@@ -66,6 +86,7 @@ def make_authenticate(
         maximum_token_bytes=section.maximum_token_bytes,
         cached_tokens=section.cached_tokens,
         hash_key=hash_key,
+        sessions=sessions,
     )
     return Identification(stage, keys, deny_list)
 
@@ -110,9 +131,14 @@ def rules_of(issuer: Issuer) -> TokenRules:
         algorithms=frozenset(issuer.algorithms),
         leeway_seconds=issuer.leeway_seconds,
         maximum_lifetime_seconds=issuer.maximum_lifetime_seconds,
-        groups_claim=issuer.groups_claim or _GROUPS_CLAIM[issuer.profile],
+        groups_claim=groups_claim_of(issuer),
         groups_separator=issuer.groups_separator,
     )
+
+
+def groups_claim_of(issuer: Issuer) -> str:
+    """Where its tokens have groups."""
+    return issuer.groups_claim or _GROUPS_CLAIM[issuer.profile]
 
 
 def _profile_of(issuer: Issuer) -> Profile:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.app import BuildError, Generation, Workshop, build, try_out
+from gateway.app import Generation, Workshop, build, try_out
 from gateway.app_audit import audit_paths
+from gateway.app_policy import BuildError
 from gateway.app_shelf import Shelf
 from gateway.app_state import (
     audit_part,

@@ -267,6 +267,55 @@ def remove_binding(config: Path, **which: str | None) -> None:
     sys.exit(_load("bindings").remove(config, os.environ, **which))
 
 
+@main.group(
+    no_args_is_help=True,
+    epilog="""\b
+Examples:
+  slurm-gateway sessions list
+  slurm-gateway sessions end 4f1c0a9b77d2e310
+  slurm-gateway sessions end --subject 8f14e45f-ceea-467f
+""",
+)
+def sessions() -> None:
+    """Who is signed in with a browser, where [sign_in] has clients.
+
+    It makes no difference whether the gateway runs; run this as its user or as root.
+    """
+
+
+@sessions.command("list")
+@_config_option
+@_json_option
+def list_sessions(config: Path, as_json: bool) -> None:
+    """List sessions, whose they are, since when and from where; the last used first.
+
+    Exits with 0, also when there are none, and with 1 when the file cannot be read.
+    """
+    sys.exit(_load("sessions").list_all(config, os.environ, as_json=as_json))
+
+
+@sessions.command("end")
+@click.argument("session", required=False)
+@_config_option
+@click.option("--subject", metavar="SUBJECT", help="All sessions of this subject.")
+@click.option("--issuer", metavar="URL", help="Of this issuer only; goes with --subject.")
+@click.option("--all", "everybody", is_flag=True, help="Everybody's.")
+def end_sessions(
+    config: Path, session: str | None, subject: str | None, issuer: str | None, everybody: bool
+) -> None:
+    """End SESSION, as `sessions list` calls it, or those of --subject, or --all.
+
+    A running gateway refuses them within two seconds. Whoever had them can sign in again.
+
+    Exits with 0 when a session was ended, with 1 when there was none or nothing could be done.
+    """
+    given = [session is not None, subject is not None, everybody]
+    if sum(given) != 1 or (issuer is not None and subject is None):
+        raise click.UsageError("give SESSION, --subject SUBJECT or --all")
+    chosen = {"handle": session, "subject": subject, "issuer": issuer, "everybody": everybody}
+    sys.exit(_load("sessions").end(config, os.environ, **chosen))
+
+
 main.add_command(
     _ServerGroup(
         "audit",

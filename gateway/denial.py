@@ -58,6 +58,24 @@ class Reason(Enum):
     )
     TOKEN_MISSING = ("token-missing", 401, "A bearer token is required.")
     TOKEN_INVALID = ("token-invalid", 401, "The access token is not valid here.")
+    SESSION_ENDED = ("session-ended", 401, "The session has ended; sign in again.")
+    CROSS_SITE_REQUEST = (
+        "cross-site-request",
+        403,
+        "A session is heard only from the gateway's own pages.",
+    )
+    SESSIONS_UNAVAILABLE = (
+        "sessions-unavailable",
+        503,
+        "Sessions cannot be looked up or kept at the moment.",
+    )
+    SIGN_IN_REFUSED = ("sign-in-refused", 400, "The sign-in could not be completed.")
+    LOGOUT_TOKEN_INVALID = ("logout-token-invalid", 400, "The logout token is not valid here.")
+    PROVIDER_UNAVAILABLE = (
+        "provider-unavailable",
+        503,
+        "The identity provider cannot be asked at the moment.",
+    )
     TOKEN_EXPIRING = ("token-expiring", 401, "The access token ends too soon to be used.")
     KEYS_UNAVAILABLE = (
         "keys-unavailable",
@@ -88,6 +106,11 @@ class Reason(Enum):
         "The user directory cannot be asked at the moment.",
     )
     # authorize
+    INSUFFICIENT_USER_AUTHENTICATION = (
+        "insufficient-user-authentication",
+        401,
+        "This needs a stronger or more recent sign-in.",
+    )
     OPERATION_UNLISTED = ("operation-unlisted", 403, "This operation is not allowed for you.")
     QUERY_UNLISTED = ("query-unlisted", 400, "A query parameter is not known for this operation.")
     PARAMETER_INVALID = ("parameter-invalid", 400, "A parameter has a value of the wrong kind.")

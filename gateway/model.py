@@ -43,6 +43,18 @@ class Target(NamedTuple):
     query: tuple[tuple[str, str], ...] = ()
 
 
+class Browser(NamedTuple):
+    """What a browser says of itself: its session, if any, and what caused the request.
+
+    `site` is Sec-Fetch-Site, empty where it was not sent; `origin` is Origin, the same.
+    """
+
+    session: Secret | None
+    site: str
+    navigates: bool
+    origin: str
+
+
 class InboundRequest(NamedTuple):
     """One request after receive. `length` is None for a chunked body and 0 for none."""
 
@@ -57,6 +69,9 @@ class InboundRequest(NamedTuple):
     client_address: str
     forwarded_for: str
     idempotency_key: str = ""
+    browser: Browser | None = None
+    """None where nobody can sign in, and for clients that are no browser."""
+    if_none_match: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

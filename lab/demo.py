@@ -16,9 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lab import machine, ports
+from lab import certificates, machine, ports
 from lab.fleet import in_use, is_in_use
-from lab.gateway import Answer, GatewayProcess, settings_for
+from lab.gateway import Answer, GatewayProcess, settings_for, sign_in_settings
 from lab.identity_provider import IdentityProvider
 from lab.places import CHECKOUT, is_locked, locked, state_root, write_private
 from lab.processes import LabError, wait_until
@@ -98,7 +98,8 @@ def _bring_up(
     release = SlurmRelease(releases()[0])
     _start_slurm(stack, release, progress)
     name = f"demo-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
-    provider = IdentityProvider(name, audience=f"https://localhost:{port}")
+    ca_file = certificates.ensure(folder).authority
+    provider = IdentityProvider(name, audience=f"https://localhost:{port}", ca_file=ca_file)
     stack.callback(provider.down)
     provider.up(progress)
     settings = _settings(release, provider, folder, port)
@@ -130,7 +131,8 @@ def _settings(
     release: SlurmRelease, provider: IdentityProvider, folder: Path, port: int
 ) -> dict[str, Any]:
     operations_port = ports.choose_ports(folder, ("operations",))["operations"]
-    return settings_for(release, provider, folder, port, operations_port)
+    settings = settings_for(release, provider, folder, port, operations_port)
+    return {**settings, **sign_in_settings(provider, folder)}
 
 
 def _start_gateway(
@@ -240,6 +242,9 @@ def _stay(
     print(f"tail -f {_short(gateway.audit_file)}")
     print(
         f"The OpenID provider is {provider.issuer}; the configuration is {_short(gateway.configuration_file)}."
+    )
+    print(
+        f"With a browser, sign in as {USER} at {gateway.url}/login (trust {_short(gateway.ca_file)})."
     )
     print("Ctrl-C stops everything that was started.", flush=True)
     _keep_fresh(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
+import os
 import ssl
 import sys
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 from lab import certificates, places
 from lab.identity_provider import IdentityProvider
-from lab.identity_provider.provider import MACHINE_CLIENT
+from lab.identity_provider.provider import CLI_CLIENT, MACHINE_CLIENT, SCOPE, WEB_CLIENT, WEB_NAME
 from lab.processes import CLEAN_ENVIRONMENT, LabError, Recorded
 from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged, to_toml
@@ -47,6 +49,8 @@ def settings_for(
                     "audiences": [provider.audience],
                     "profile": "rfc9068",
                     "groups_claim": "groups",
+                    "cli_client_id": CLI_CLIENT,
+                    "cli_scopes": ["openid", "profile", "offline_access", SCOPE],
                 }
             ]
         },
@@ -71,6 +75,29 @@ def settings_for(
         "credential": {"provider": "mint", "key_file": str(release.key_file)},
         "forward": {"upstream": release.url},
         "audit": {"sinks": [{"type": "file", "path": str(folder / "audit.jsonl")}]},
+    }
+
+
+def sign_in_settings(provider: IdentityProvider, folder: Path) -> dict[str, Any]:
+    """[sign_in] for the browser: the provider must have been made for this gateway's URL."""
+    key, secret = folder / "sessions.key", folder / "web.secret"
+    if not key.exists():
+        places.write_private(key, base64.b64encode(os.urandom(32)) + b"\n")
+    places.write_private(secret, provider.client_secret(WEB_CLIENT).encode())
+    return {
+        "sign_in": {
+            "encryption_key_file": str(key),
+            "clients": [
+                {
+                    "name": WEB_NAME,
+                    "title": "Lab University",
+                    "issuer": provider.issuer,
+                    "client_id": WEB_CLIENT,
+                    "client_secret_file": str(secret),
+                    "scopes": ["openid", "profile", "email", "groups", "offline_access"],
+                }
+            ],
+        }
     }
 
 

@@ -9,11 +9,12 @@ import urllib.request
 from pathlib import Path
 
 from lab import machine, mounts, packages
-from lab.processes import CLEAN_ENVIRONMENT
+from lab.processes import CLEAN_ENVIRONMENT, LabError
 from lab.progress import Progress
 from lab.releases import Release
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NEVER_START = "#!/bin/sh\nexit 101\n"
 CHROOT_ONLY_PACKAGES = ("procps",)
@@ -87,9 +88,26 @@ def mount_system_folders(root: Path) -> None:
     """Give the chroot /proc, /sys and /dev."""
     if not mounts.is_mounted(root / "proc"):
         mounts.mount("-t", "proc", "proc", str(root / "proc"))
-    for name in ("sys", "dev"):
-        if not mounts.is_mounted(root / name):
-            mounts.mount("--bind", f"/{name}", str(root / name))
+    if not mounts.is_mounted(root / "sys"):
+        mounts.mount("--bind", "/sys", str(root / "sys"))
+    if not mounts.is_mounted(root / "dev"):
+        _mount_devices(root / "dev")
+
+
+def _mount_devices(at: Path) -> None:
+    """Six devices in a folder of the chroot's own: with all of /dev in it, `rm -r` of a checkout empties /dev."""
+    mounts.mount("-t", "tmpfs", "-o", "mode=755,size=16m", "tmpfs", str(at))
+    try:
+        for name in DEVICES:
+            (at / name).touch()
+            mounts.mount("--bind", f"/dev/{name}", str(at / name))
+    except LabError:
+        mounts.unmount_below(at)
+        raise
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        (at / name).symlink_to(f"/proc/self/fd{target}")
+    (at / "shm").mkdir()
+    (at / "shm").chmod(0o1777)
 
 
 def _install_slurm(root: Path, release: Release, progress: Progress) -> None:

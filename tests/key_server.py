@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ class KeyServer:
         self.answers: dict[str, Answer] = {}
         self.paths: list[str] = []
         self.heads: list[str] = []
+        self.bodies: list[str] = []
 
     def publish(self, *jwks: Mapping[str, object], path: str = "/jwks") -> None:
         """Answer with a JWK Set."""
@@ -50,6 +52,8 @@ class KeyServer:
             path = head.split(" ")[1]
             self.paths.append(path)
             self.heads.append(head)
+            length = re.search(r"(?i)content-length: (\d+)", head)
+            self.bodies.append((await reader.readexactly(int(length[1] if length else 0))).decode())
             answer = self.answers.get(path) or Answer(status="404 Not Found")
             writer.write(answer.head())
             await writer.drain()

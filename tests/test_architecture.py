@@ -28,6 +28,7 @@ def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
         "server",
         "receive",
         "authenticate",
+        "sign_in",
         "map_user",
         "authorize",
         "limit",
@@ -37,7 +38,7 @@ def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
         "audit",
     ]
     stages = {path.stem for path in (ROOT / "gateway/stages").glob("*.py")} - {"__init__"}
-    assert set(sections) - {"server"} <= stages
+    assert set(sections) - {"server", "sign_in"} <= stages
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

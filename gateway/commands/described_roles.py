@@ -38,3 +38,7 @@ def describe_conditions(role: Role) -> Iterator[str]:
         yield f"held at {', '.join(role.times)} ({role.time_zone}) only"
     if role.maximum_token_seconds is not None:
         yield f"held with tokens of at most {role.maximum_token_seconds:g} s only"
+    if role.acr_values:
+        yield f"held after a sign-in as {' or '.join(role.acr_values)} only"
+    if role.maximum_authentication_seconds is not None:
+        yield f"held for {role.maximum_authentication_seconds:g} s after a sign-in only"

@@ -16,12 +16,16 @@ import click
 from gateway.app import (
     make_body_rules,
     make_check_body,
-    make_conditions,
-    make_policy,
     make_receive,
     read_rates,
 )
-from gateway.app_identity import make_authenticate, make_map_user, make_user_check
+from gateway.app_identity import (
+    make_authenticate,
+    make_map_user,
+    make_trust,
+    make_user_check,
+)
+from gateway.app_policy import make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.commands.described_roles import describe_fields
 from gateway.commands.explanation import Explanation, print_for_people, print_json
@@ -143,7 +147,9 @@ class _Explaining:
         self._catalogue: Catalogue = read_catalogue()
         policy = make_policy(gateway.authorize, self._catalogue)
         conditions = make_conditions(gateway.authorize)
-        self._authorize = Authorize(self._catalogue, policy, conditions)
+        metadata_url = gateway.server.public_url.rstrip("/") + METADATA_PATH
+        step_up = make_step_up(gateway.authorize, self._catalogue, metadata_url)
+        self._authorize = Authorize(self._catalogue, policy, conditions, step_up=step_up)
         self._body_rules = make_body_rules(policy, gateway.receive.maximum_ruled_body_bytes)
 
     async def ask(self, asked: Asked) -> None:
@@ -181,7 +187,7 @@ class _Explaining:
         metadata_url = self._gateway.server.public_url.rstrip("/") + METADATA_PATH
         stage = make_authenticate(
             self._gateway.authenticate,
-            self.shelf,
+            make_trust(self._gateway.authenticate, self.shelf),
             _NobodyCounts(),
             resource_metadata=metadata_url,
             hash_key=os.urandom(32),
@@ -233,7 +239,7 @@ class _Explaining:
     def _decide(
         self, request: InboundRequest, identity: Identity, user: ClusterUser
     ) -> AuthorizedCall:
-        held, missed = self._authorize.held(request, identity, user)
+        held, missed, _ = self._authorize.held(request, identity, user)
         if missed:
             self.told.tell("authorize", f"not held now: {', '.join(missed)}", not_held=missed)
         explained = self._authorize.explain(request.method, request.target, held)

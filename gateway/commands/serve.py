@@ -15,8 +15,9 @@ import click
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.app import BuildError, Generation
+from gateway.app import Generation
 from gateway.app_doubts import find_doubts
+from gateway.app_policy import BuildError
 from gateway.app_running import Application, fixed_settings
 from gateway.commands.logs import configure_logging
 from gateway.commands.reporting import report_mistakes

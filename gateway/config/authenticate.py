@@ -43,6 +43,10 @@ class Issuer(Section):
     """Take ID tokens as bearer tokens. They say who signed in, not what a client may do."""
     login_client_ids: tuple[str, ...] = ()
     """Clients that sign users in; a token whose audience is one of them is an ID token."""
+    cli_client_id: str = Field(default="", max_length=512)
+    """The public client that command lines sign in as; published, so that they need the gateway's URL only."""
+    cli_scopes: tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")], ...] = ("openid",)
+    """The scopes that command lines ask for; published with cli_client_id."""
     key_age_seconds: Seconds = 600.0
     """A key that the provider has removed stops verifying within this time."""
     stale_key_seconds: float = Field(default=3600.0, ge=0)

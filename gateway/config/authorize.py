@@ -1,6 +1,6 @@
 """[authorize]: which operations a role may call."""
 
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
@@ -30,6 +30,9 @@ def check_time_zone(value: str) -> str:
 
 Times = Annotated[str, AfterValidator(check_times)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
+
+
+AcrValue = Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")]
 
 
 class Role(Section):
@@ -68,10 +71,22 @@ class Role(Section):
     maximum_token_seconds: Seconds | None = None
     """The role is held only with tokens that live no longer than this (exp minus iat)."""
 
+    acr_values: tuple[AcrValue, ...] = ()
+    """The role is held only after a sign-in whose `acr` is one of these (RFC 9470); others are asked to step up."""
+    maximum_authentication_seconds: Seconds | None = None
+    """The role is held only so long after a sign-in (`auth_time`); others are asked to sign in anew."""
+
     @property
     def has_conditions(self) -> bool:
         """Whether it is held at some times only, from some places or with some tokens."""
-        return bool(self.networks or self.times or self.maximum_token_seconds)
+        return bool(
+            self.networks or self.times or self.maximum_token_seconds or self.asks_for_strength
+        )
+
+    @property
+    def asks_for_strength(self) -> bool:
+        """Whether it asks how or when somebody signed in."""
+        return bool(self.acr_values or self.maximum_authentication_seconds)
 
     @property
     def limits_fields(self) -> bool:
@@ -86,10 +101,30 @@ class Role(Section):
         )
 
 
+class StepUp(Section):
+    """What operations ask of a sign-in, whoever calls them; missing claims count as not enough."""
+
+    operations: tuple[str, ...] = Field(min_length=1)
+    """Classes and operations, written as in `allow`."""
+    acr_values: tuple[AcrValue, ...] = ()
+    """The sign-in's `acr` must be one of these."""
+    maximum_authentication_seconds: Seconds | None = None
+    """The sign-in (`auth_time`) may be so old."""
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if not self.acr_values and self.maximum_authentication_seconds is None:
+            raise ValueError("needs acr_values or maximum_authentication_seconds")
+        return self
+
+
 class Authorize(Section):
     """The roles. "user" is everybody's."""
 
+    step_up: tuple[StepUp, ...] = ()
     roles: dict[str, Role] = Field(default_factory=dict)
+    openapi_without_token: bool = False
+    """Serve /openapi without a token too, as it is true for somebody with the role "user" alone."""
 
     @model_validator(mode="before")
     @classmethod

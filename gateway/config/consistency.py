@@ -9,13 +9,14 @@ from pydantic import BaseModel
 from gateway.config.audit import Audit, FileSink, Sink, SyslogSink
 from gateway.config.authenticate import Authenticate
 from gateway.config.authorize import Authorize
-from gateway.config.credential import Attach, Mint
+from gateway.config.credential import Attach, Mint, Passthrough
 from gateway.config.map_user import MapUser
 from gateway.config.problem import Problem, suggest
 from gateway.config.receive import Receive
 from gateway.config.server import Server
+from gateway.config.sign_in import SignIn
 from gateway.slurm_api import Catalogue, read_catalogue
-from gateway.slurm_api.policy import parse_policy
+from gateway.slurm_api.policy import parse_policy, read_names
 
 
 def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
@@ -34,6 +35,9 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
         case {"map_user": MapUser() as users, "credential": credential}:
             found += _credential(users, credential)
     match sections:
+        case {"sign_in": SignIn(clients=[_, *_]) as sign_in}:
+            found += _sign_in(sign_in, sections)
+    match sections:
         case {"audit": Audit() as audit}:
             found += _sinks(audit)
     catalogue = read_catalogue()
@@ -43,6 +47,9 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     match sections:
         case {"authorize": Authorize() as authorize}:
             found += (Problem(*one) for one in parse_policy(authorize.roles, catalogue)[1])
+            for index, rule in enumerate(authorize.step_up):
+                place = f"authorize.step_up[{index}].operations"
+                found += (Problem(*one) for one in read_names(place, rule.operations, catalogue)[1])
     return found
 
 
@@ -79,6 +86,27 @@ def _credential(users: MapUser, credential: object) -> Iterator[Problem]:
         case Attach(impersonate=True, names_user=True):
             remedy = "SlurmUser's token is one for all: remove {user}, or impersonate"
             yield Problem("credential.impersonate", "does not go with {user}", remedy)
+
+
+def _sign_in(sign_in: SignIn, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
+    match sections:
+        case {"authenticate": Authenticate(issuers=issuers)}:
+            known = [issuer.issuer for issuer in issuers]
+            for index, client in enumerate(sign_in.clients):
+                if client.issuer not in known:
+                    what = (
+                        f"{client.issuer} is none of authenticate.issuers (compared byte for byte)"
+                    )
+                    remedy = suggest(client.issuer, known)
+                    yield Problem(f"sign_in.clients[{index}].issuer", what, remedy)
+    match sections:
+        case {"server": Server(public_url=url)} if not url.startswith("https://"):
+            remedy = "browsers keep __Host- cookies over TLS only: give the https:// URL"
+            yield Problem("sign_in.clients", f"needs TLS, and server.public_url is {url}", remedy)
+    match sections:
+        case {"credential": Passthrough()}:
+            remedy = 'use provider = "mint" or "attach"'
+            yield Problem("sign_in.clients", "a session has no token to pass through", remedy)
 
 
 def _sinks(audit: Audit) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from gateway.config.limit import Limit
 from gateway.config.map_user import MapUser
 from gateway.config.receive import Receive
 from gateway.config.server import Server
+from gateway.config.sign_in import SignIn
 
 
 class Gateway(BaseSettings):
@@ -28,6 +29,7 @@ class Gateway(BaseSettings):
     server: Server
     receive: Receive = Receive()
     authenticate: Authenticate
+    sign_in: SignIn = SignIn()
     map_user: MapUser
     authorize: Authorize = Authorize()
     limit: Limit = Limit()

@@ -33,6 +33,21 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
 
 
+def open_client(tls: ssl.SSLContext) -> httpx2.AsyncClient:
+    """A new one for each fetch, minutes apart: it keeps no cookie and follows a change in DNS.
+
+    It has no time limit of its own: whoever fetches has one for all of it.
+    """
+    return httpx2.AsyncClient(
+        verify=tls,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # see above
+        # identity, so that the cap on bytes is a cap on what is unpacked
+        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+    )
+
+
 class KeyEndpoint:
     """Where one issuer's keys are: at `jwks_url`, or where its metadata says."""
 
@@ -54,25 +69,17 @@ class KeyEndpoint:
         """The JWK Set as it came. Raises FetchFailed."""
         try:
             async with asyncio.timeout(self._timeout), self._open_client() as client:
-                return await _get(client, self._jwks_url or await self._discover(client))
+                return await get_document(client, self._jwks_url or await self._discover(client))
         except TimeoutError:
             raise FetchFailed(f"{self._issuer}: no answer in {self._timeout:.0f} s") from None
 
     def _open_client(self) -> httpx2.AsyncClient:
-        """A new one for each fetch, minutes apart: it keeps no cookie and follows a change in DNS."""
-        return httpx2.AsyncClient(
-            verify=self._tls,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # one deadline for all, in fetch
-            # identity, so that the cap on bytes is a cap on what is unpacked
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        )
+        return open_client(self._tls)
 
     async def _discover(self, client: httpx2.AsyncClient) -> str:
         """The jwks_uri of the metadata, whose issuer must be ours to the letter."""
         try:
-            metadata = read_object(await _get(client, self._metadata_url))
+            metadata = read_object(await get_document(client, self._metadata_url))
         except JsonRefused as refused:
             raise FetchFailed(f"{self._metadata_url}: {refused}") from None
         if metadata.get("issuer") != self._issuer:
@@ -84,7 +91,8 @@ class KeyEndpoint:
         return url
 
 
-async def _get(client: httpx2.AsyncClient, url: str) -> bytes:
+async def get_document(client: httpx2.AsyncClient, url: str) -> bytes:
+    """What stands there, with status 200 and within the cap. Raises FetchFailed."""
     try:
         async with client.stream("GET", url) as response:
             return await _read_document(response, url)

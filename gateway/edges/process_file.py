@@ -15,6 +15,7 @@ OUTCOME_FILE = "reload.json"
 HASH_KEY_FILE = "audit-hash.key"
 BINDINGS_FILE = "bindings.sqlite"
 KEYS_FILE = "idempotency.sqlite"
+SESSIONS_FILE = "sessions.sqlite"
 _OWN_FILES = (
     PID_FILE,
     OUTCOME_FILE,
@@ -25,6 +26,7 @@ _OWN_FILES = (
     KEYS_FILE,
     f"{KEYS_FILE}-wal",
     f"{KEYS_FILE}-shm",
+    SESSIONS_FILE,
 )
 _OTHERS = 0o077
 

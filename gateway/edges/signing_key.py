@@ -59,7 +59,9 @@ def _read_key(
     asked = None if is_inside(opened.path, directory) else modes
     problem = describe_exposure(opened.path, opened.status, asked, own_uid)
     if problem:
-        raise ValueError(problem)
+        is_for_group = stat.S_IMODE(opened.status.st_mode) in _GROUP_READABLE
+        hint = ", or set credential.group_readable_key = true" if is_for_group else ""
+        raise ValueError(problem + hint)
     try:
         return SlurmKey(opened.content)
     except ValueError as error:
@@ -78,10 +80,5 @@ def describe_exposure(
         )
     mode = stat.S_IMODE(status.st_mode)
     if modes is not None and mode not in modes:
-        hint = ""
-        if mode in _GROUP_READABLE:
-            hint = ", or set credential.group_readable_key = true"
-        return (
-            f"has mode {mode:04o}, so that others can read or change it: chmod 0400 {quoted}{hint}"
-        )
+        return f"has mode {mode:04o}, so that others can read or change it: chmod 0400 {quoted}"
     return ""

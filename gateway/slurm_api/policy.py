@@ -156,6 +156,15 @@ def parse_policy(
     return Policy(read), problems
 
 
+def read_names(
+    place: str, entries: Sequence[str], catalogue: Catalogue
+) -> tuple[tuple[str, ...], list[PolicyProblem]]:
+    """Classes and operations by their exact names, and which entries are neither."""
+    problems: list[PolicyProblem] = []
+    names = _names_by_shape(entry.operation for entry in catalogue.entries)
+    return tuple(_grants(place, entries, names, problems)), problems
+
+
 def shape_of(name: str) -> str:
     """ "GET /slurm/*/job/{job_id}" -> "GET /slurm/*/job/{}": Slurm renamed some parameters."""
     return _PLACEHOLDER.sub("{}", name)

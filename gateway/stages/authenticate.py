@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gateway.denial import Denied, Reason
-from gateway.model import Clock, Identity, InboundRequest
+from gateway.model import Browser, Clock, Identity, InboundRequest
+from gateway.request.onward import to_login
 from gateway.token.challenge import bearer_challenge
 from gateway.token.form import UnverifiedToken, read_token
 from gateway.token.identity import TokenRules, read_identity
-from gateway.token.keys import VerificationKey
+from gateway.token.keys import VerificationKey, only_key
 from gateway.token.refused import TokenExpired, TokenRefused
 
 _TOKEN_HASH_BYTES = 16
+_UNAUTHORIZED = 401
 
 
 class KeySource(Protocol):
@@ -44,6 +46,14 @@ class DenyList(Protocol):
 
     def find(self, identity: Identity) -> str | None:
         """The kind of the entry that names this identity. Costs next to nothing."""
+        ...
+
+
+class Sessions(Protocol):
+    """Whose a browser's session is."""
+
+    async def identify(self, browser: Browser, method: str) -> Identity:
+        """Raise Denied where it is nobody's any more, or another site caused the request."""
         ...
 
 
@@ -104,7 +114,9 @@ class Authenticate:
         maximum_token_bytes: int,
         cached_tokens: int,
         hash_key: bytes,
+        sessions: Sessions | None = None,
     ) -> None:
+        self._sessions = sessions
         self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
         self._deny_list = deny_list
         self._failures = failures
@@ -121,12 +133,24 @@ class Authenticate:
     async def __call__(self, request: InboundRequest) -> Identity:
         """Raise Denied with 401, 429 (too many failures) or 503 (no keys) where there is no identity."""
         if request.bearer is None:
-            raise Denied(Reason.TOKEN_MISSING, headers=self._missing)
+            return await self._without_bearer(request)
         digest = request.bearer.digest()
         identity = self._recall(digest)
         if identity is not None:
             return identity
         return await self._meet(request.bearer.reveal, digest, request.client_address)
+
+    async def _without_bearer(self, request: InboundRequest) -> Identity:
+        """The identity of a session, where there is one."""
+        browser = request.browser
+        if self._sessions is None or browser is None or browser.session is None:
+            raise Denied(Reason.TOKEN_MISSING, headers=self._missing + to_login(request))
+        try:
+            return await self._sessions.identify(browser, request.method)
+        except Denied as denied:
+            if denied.reason.status == _UNAUTHORIZED:
+                denied.headers += self._missing + to_login(request)
+            raise
 
     async def _meet(self, text: str, digest: bytes, address: str) -> Identity:
         """A token that is not remembered."""
@@ -187,7 +211,7 @@ class Authenticate:
             raise TokenRefused("iss is not one of ours")
         if token.algorithm not in issuer.rules.algorithms:
             raise TokenRefused("alg is not one of the issuer's")
-        key = _only_key(await issuer.keys.keys_for(token.kid), token)
+        key = only_key(await issuer.keys.keys_for(token.kid), token)
         if not key.verifies(token.algorithm, token.signing_input, token.signature):
             raise TokenRefused("the signature is wrong")
         claims = token.unverified_claims  # verified from here on
@@ -215,15 +239,6 @@ def _attempt(
         digest,
         claims_to_be_expired=isinstance(expires, int | float) and expires <= now,
     )
-
-
-def _only_key(keys: Sequence[VerificationKey], token: UnverifiedToken) -> VerificationKey:
-    """The one key that fits; with several, the issuer has not said which, and we do not try them all."""
-    fitting = [key for key in keys if token.algorithm in key.algorithms]
-    if len(fitting) != 1:
-        which = "no kid" if token.kid is None else "its kid"
-        raise TokenRefused(f"{which}, and {len(fitting)} keys fit instead of one")
-    return fitting[0]
 
 
 def _challenge_header(challenge: str) -> tuple[tuple[str, str], ...]:

@@ -14,10 +14,12 @@ from gateway.model import (
     Risk,
     Target,
 )
+from gateway.request.browser import check_call
 from gateway.slurm_api import Catalogue, Match, raised_risk, write_target
 from gateway.slurm_api.fields import RULED
-from gateway.slurm_api.own_jobs import HOLDS
+from gateway.slurm_api.own_jobs import HOLDS, Hold
 from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy, RolePolicy
+from gateway.users.assurance import Assurance, StepUp
 from gateway.users.conditions import Conditions, Held
 
 _CACHED_CALLS = 4096
@@ -47,8 +49,10 @@ class Authorize:
         policy: Policy,
         conditions: Conditions | None = None,
         challenge: str = "",
+        step_up: StepUp | None = None,
     ) -> None:
         """`challenge` is the WWW-Authenticate of whoever's token is good for less (RFC 6750 section 3.1)."""
+        self._step_up = step_up
         self._catalogue = catalogue
         self._policy = policy
         self._conditions = conditions
@@ -60,11 +64,18 @@ class Authorize:
     ) -> AuthorizedCall:
         """Decide for a request. Who the caller is matters through the roles that are held.
 
-        Raises Denied with OPERATION_UNLISTED, QUERY_UNLISTED or PARAMETER_INVALID.
+        Raises Denied with OPERATION_UNLISTED, QUERY_UNLISTED or PARAMETER_INVALID, and with
+        INSUFFICIENT_USER_AUTHENTICATION or CROSS_SITE_REQUEST where the request could be allowed.
         """
         if self._conditions is not None:
-            return self._with_conditions(request, identity, user)
-        return self._decided(request, user.roles)
+            call = self._with_conditions(request, identity, user)
+        else:
+            call = self._decided(request, user.roles)
+        if self._step_up is not None:
+            self._step_up.check(request, identity, call)
+        if request.browser is not None:
+            check_call(request.browser, changes_state=call.operation.changes_state)
+        return call
 
     def _decided(self, request: InboundRequest, roles: tuple[str, ...]) -> AuthorizedCall:
         target = request.target
@@ -76,13 +87,30 @@ class Authorize:
         self, request: InboundRequest, identity: Identity, user: ClusterUser
     ) -> AuthorizedCall:
         """With the roles that are held now; a refusal is noted with those that are not."""
-        held, missed = self.held(request, identity, user)
+        held, missed, weak = self.held(request, identity, user)
         try:
             return self._decided(request, held)
         except Denied as denied:
+            for role, assurance in weak:
+                self._offer(request, identity, (*held, role), assurance)
             if missed:
                 denied.note = f"{denied.note}; not held: {', '.join(missed)}"
             raise
+
+    def _offer(
+        self,
+        request: InboundRequest,
+        identity: Identity,
+        roles: tuple[str, ...],
+        wanted: Assurance,
+    ) -> None:
+        """Ask for a stronger sign-in where that would be enough; nobody learns of operations otherwise."""
+        try:
+            self._decided(request, roles)
+        except Denied:
+            return
+        if self._step_up is not None:
+            self._step_up.require(request, identity, (wanted,), f"roles.{roles[-1]}")
 
     def held(self, request: InboundRequest, identity: Identity, user: ClusterUser) -> Held:
         """The user's roles for this request, and why others are not among them."""
@@ -113,7 +141,29 @@ class Authorize:
             _job_ids(match),
             tuple(role.name for role in allowing),
             _has_body_rules(operation, allowing[0]),
-            operation.name in HOLDS and all(role.own_jobs_only for role in allowing),
+            _own_jobs_only(operation, allowing),
+        )
+
+    def permitted(self, method: str, path: str, roles: tuple[str, ...]) -> frozenset[str] | None:
+        """What is documented at a path with names in braces -> the query parameters that may be given.
+
+        None where every such call is refused. For the OpenAPI document, by the decisions above.
+        """
+        match = self._catalogue.match(method, path.removesuffix("/"))
+        if match is None:
+            return None
+        call = match.found
+        granted, _, allowing = self._policy.decide(roles, call, call.entry.operation.risk)
+        operation = call.entry.operation
+        is_refused_later = (
+            _own_jobs_only(operation, allowing) and HOLDS[operation.name] is Hold.NEVER
+        )
+        if not granted or is_refused_later:
+            return None
+        return frozenset(
+            name
+            for name in call.query
+            if self._policy.decide(roles, call, raised_risk(call, ((name, ""),))).granted
         )
 
     def _unlisted(self, note: str, rule: str) -> Denied:
@@ -132,6 +182,11 @@ class Authorize:
         return Explanation(
             call.entry.operation, call.version_text, risk, answers, granted=granted, rule=rule
         )
+
+
+def _own_jobs_only(operation: Operation, allowing: Sequence[RolePolicy]) -> bool:
+    """One role that allows it for all jobs is enough."""
+    return operation.name in HOLDS and all(role.own_jobs_only for role in allowing)
 
 
 def _has_body_rules(operation: Operation, first: RolePolicy) -> bool:

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Final
 
 from gateway.denial import Denied, Reason
-from gateway.model import InboundRequest, Secret, Target
+from gateway.model import Browser, InboundRequest, Secret, Target
+from gateway.request.browser import read_browser
 from gateway.request.client_address import ClientAddress
 from gateway.request.host import is_valid_host
 from gateway.request.idempotency_key import read_key
@@ -27,8 +28,10 @@ _B64TOKEN_BYTES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 _SCHEME_BYTES: Final = _TOKEN_BYTES + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-_LISTS: Final = frozenset({b"accept", b"x-forwarded-for"})
+_LISTS: Final = frozenset({b"accept", b"x-forwarded-for", b"if-none-match"})
 """Read fields that may come several times, which means the same as once with commas."""
+_BROWSERS: Final = frozenset({b"cookie", b"sec-fetch-site", b"sec-fetch-mode", b"origin"})
+"""Read where people can sign in, and only from browsers."""
 _REPEATED: Final = {
     b"host": Reason.HOST_INVALID,
     b"authorization": Reason.CREDENTIALS_AMBIGUOUS,
@@ -40,7 +43,7 @@ _REPEATED: Final = {
     b"idempotency-key": Reason.IDEMPOTENCY_KEY_INVALID,
 }
 """Read fields that may come once, and what a second one means."""
-_READ: Final = _LISTS | _REPEATED.keys()
+_READ: Final = _LISTS | _REPEATED.keys() | _BROWSERS
 
 _MAXIMUM_AUTHORIZATION_BYTES: Final = 16384
 _MAXIMUM_LENGTH_DIGITS: Final = 15
@@ -64,10 +67,12 @@ class Receive:
         trusted_proxies: Sequence[str] = (),
         trust_unix_peer: bool = True,
         accept_yaml: bool = False,
+        has_sessions: bool = False,
     ) -> None:
         self._maximum_url_bytes = maximum_url_bytes
         self._maximum_header_bytes = maximum_header_bytes
         self._maximum_header_fields = maximum_header_fields
+        self._has_sessions = has_sessions
         self._body_types = (JSON, YAML) if accept_yaml else (JSON,)
         self._client_address = ClientAddress(trusted_proxies, trust_unix_peer=trust_unix_peer)
         self._cached_target = lru_cache(maxsize=4096)(canonical_target)
@@ -111,6 +116,8 @@ class Receive:
             self._client_address(peer, forwarded_for),
             _printable_tail(forwarded_for),
             _idempotency_key(fields.get(b"idempotency-key")),
+            _browser(fields) if self._has_sessions else None,
+            if_none_match=fields.get(b"if-none-match", b"").decode("latin-1"),
         )
 
     def client(
@@ -165,7 +172,7 @@ class Receive:
 def _joined(name: bytes, first: bytes, second: bytes) -> bytes:
     if name in _REPEATED:
         raise Denied(_REPEATED[name], f"{name.decode()} is repeated")
-    return first + b", " + second
+    return first + (b"; " if name == b"cookie" else b", ") + second
 
 
 def _length(fields: dict[bytes, bytes]) -> int | None:
@@ -219,6 +226,20 @@ def _idempotency_key(value: bytes | None) -> str:
     if key is None:
         raise Denied(Reason.IDEMPOTENCY_KEY_INVALID)
     return key
+
+
+def _browser(fields: dict[bytes, bytes]) -> Browser | None:
+    """What a browser presents; a session beside other credentials is no session (RFC 6750 section 2)."""
+    cookie, mode = fields.get(b"cookie", b""), fields.get(b"sec-fetch-mode", b"")
+    if not cookie and not mode:
+        return None
+    browser = read_browser(
+        cookie, fields.get(b"sec-fetch-site", b""), mode, fields.get(b"origin", b"")
+    )
+    if browser is not None and browser.session is not None and b"authorization" in fields:
+        detail = "Send a session cookie or an Authorization header, not both."
+        raise Denied(Reason.CREDENTIALS_AMBIGUOUS, "session and authorization", detail=detail)
+    return browser
 
 
 def _printable_tail(value: bytes) -> str:

@@ -51,8 +51,8 @@ def read_identity(
         expires=expires,
         token_hash=token_hash,
         token_id=read_text(claims, "jti") or "",
-        acr=_acr(claims),
-        auth_time=_auth_time(claims),
+        acr=read_acr(claims),
+        auth_time=read_auth_time(claims),
         claims=MappingProxyType(dict(claims)),
     )
 
@@ -93,12 +93,14 @@ def _read_subject(claims: Claims, client: str, *, required: bool) -> str:
     return ""
 
 
-def _acr(claims: Claims) -> str:
+def read_acr(claims: Claims) -> str:
+    """Empty where it is no text."""
     value = claims.get("acr")
     return value if isinstance(value, str) else ""
 
 
-def _auth_time(claims: Claims) -> float | None:
+def read_auth_time(claims: Claims) -> float | None:
+    """None where it is no time."""
     try:
         return read_time(claims, "auth_time")
     except TokenRefused:

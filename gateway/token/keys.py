@@ -12,7 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from gateway.token.form import decode_segment
+from gateway.token.form import UnverifiedToken, decode_segment
 from gateway.token.refused import TokenRefused
 from gateway.token.strict_json import JsonRefused, read_object
 
@@ -85,6 +85,18 @@ def read_key_set(raw: bytes) -> KeySet:
     if not usable:
         raise KeyUnusable("; ".join(["the JWK Set has no usable key", *skipped]))
     return KeySet(tuple(usable.values()), tuple(skipped), frozenset(usable))
+
+
+def only_key(keys: Sequence[VerificationKey], token: UnverifiedToken) -> VerificationKey:
+    """The one key that fits; with several, the issuer has not said which, and we do not try them all.
+
+    Raises TokenRefused.
+    """
+    fitting = [key for key in keys if token.algorithm in key.algorithms]
+    if len(fitting) != 1:
+        which = "no kid" if token.kid is None else "its kid"
+        raise TokenRefused(f"{which}, and {len(fitting)} keys fit instead of one")
+    return fitting[0]
 
 
 def read_key(jwk: Any) -> VerificationKey:

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple
 
 from gateway.model import Clock, Identity, InboundRequest
+from gateway.users.assurance import Assurance
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MINUTES_PER_DAY = 1440
@@ -83,13 +84,18 @@ class Condition:
     hours: tuple[Hours, ...] = ()
     zone: tzinfo | None = None
     maximum_token_seconds: float | None = None
+    assurance: Assurance | None = None
 
 
 class Held(NamedTuple):
-    """The roles that are held, and why others are not: "operator (source network)"."""
+    """The roles that are held, and why others are not: "operator (source network)".
+
+    `weak` are those that a stronger or newer sign-in would bring, and nothing else is in the way of.
+    """
 
     roles: tuple[str, ...]
     missed: tuple[str, ...]
+    weak: tuple[tuple[str, Assurance], ...] = ()
 
 
 class Conditions:
@@ -102,15 +108,19 @@ class Conditions:
 
     def __call__(self, request: InboundRequest, identity: Identity, roles: Sequence[str]) -> Held:
         """What cannot be told (an address that is none, a token without times) is not met."""
-        held, missed = [], []
+        held, missed, weak = [], [], []
         for role in roles:
             condition = self._by_role.get(role)
             reason = self._missing(role, condition, request, identity) if condition else ""
+            assurance = condition.assurance if condition else None
+            if not reason and assurance and not assurance.is_met(identity, self._now()):
+                reason = "strength of the sign-in"
+                weak.append((role, assurance))
             if reason:
                 missed.append(f"{role} ({reason})")
             else:
                 held.append(role)
-        return Held(tuple(held), tuple(missed))
+        return Held(tuple(held), tuple(missed), tuple(weak))
 
     def _missing(
         self, role: str, condition: Condition, request: InboundRequest, identity: Identity

@@ -4,11 +4,11 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.denial import Denied, Reason
 from gateway.model import AuditRecord, Clock
-from gateway.pipeline import AuditLog, note_denial
+from gateway.pipeline import note_denial
 from gateway.web.client import AsgiReceive, AsgiSend, Message, Scope
 from gateway.web.problems import render
 
@@ -23,13 +23,19 @@ FindClient = Callable[[Sequence[tuple[bytes, bytes]], str | None], tuple[str, st
 _log = logging.getLogger(__name__)
 
 
+class Closes(Protocol):
+    """The audit, as far as a page needs it: one record, when all is over."""
+
+    async def close(self, record: AuditRecord) -> None: ...
+
+
 class Audited:
     """What needs no token is recorded too. `find_client` reads X-Forwarded-For as receive does."""
 
     def __init__(
         self,
         application: Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]],
-        audit: AuditLog,
+        audit: Closes,
         find_client: FindClient,
         now: Clock = time.time,
     ) -> None:
@@ -53,7 +59,9 @@ class Audited:
         answering = _Answering(record, send)
         try:
             await self._application(
-                {**scope, "gateway.request_id": record.request_id}, receive, answering
+                {**scope, "gateway.request_id": record.request_id, "gateway.record": record},
+                receive,
+                answering,
             )
         except Exception:  # noqa: BLE001 (whatever it is, the client gets an answer)
             _log.exception("request %s: the portal failed", record.request_id)
@@ -82,7 +90,7 @@ class _Answering:
         await self._send(message)
 
     def _note_status(self, status: int) -> None:
-        if status >= _FIRST_ERROR_STATUS:
+        if status >= _FIRST_ERROR_STATUS and not self._record.code:
             note_denial(self._record, Denied(_REASONS.get(status, Reason.INTERNAL_ERROR)))
         self._record.status = status
 

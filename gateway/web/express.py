@@ -273,15 +273,17 @@ class Ride:
 
 
 def has_lane(grant: Grant, answer: Answer) -> bool:
-    """Whether repeats of a request may ride: plain reads of a READ class that were answered at once and well."""
+    """Whether repeats may ride: plain reads of a READ class, with a token, that were answered at once and well."""
     request, call = grant.admission.request, grant.admission.call
     return (
         grant.body is None
         and request.length == 0
+        and request.bearer
+        is not None  # a session may be ended from elsewhere, and that holds at once
         and not request.idempotency_key
         and not call.own_jobs_only
         and not may_change_state(call)
-        and answer.whole is not None
+        and answer.came_straight
         and answer.head.status < _FIRST_ERROR_STATUS
     )
 

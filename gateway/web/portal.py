@@ -2,26 +2,43 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from gateway.denial import Denied, Reason
+from gateway.pipeline import note_denial
 from gateway.web.problems import PROBLEM_TYPE, render
+from gateway.web.sign_in.house import House
+from gateway.web.sign_in.routes import add_sign_in
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
-PORTAL_PREFIXES = ("/.well-known/", "/gateway/")
+_WHOLE = frozenset({b"/", b"/login", b"/logout", b"/me"})
+_BELOW = (b"/.well-known/", b"/gateway/", b"/login/", b"/me/")
 
 
 def is_portal_path(raw_path: bytes) -> bool:
     """Whether the portal answers this path; slurmrestd has no operation below these."""
-    return raw_path == b"/" or raw_path.startswith((b"/.well-known/", b"/gateway/"))
+    return raw_path in _WHOLE or raw_path.startswith(_BELOW)
 
 
-def build_portal(public_url: str, cluster: str, issuers: Sequence[str]) -> FastAPI:
-    """The FastAPI application for everything that is not proxied. Nothing here needs a token."""
+class PublishedIssuer(NamedTuple):
+    """Who issues tokens, and the public client of command lines there, empty where there is none."""
+
+    issuer: str
+    cli_client_id: str = ""
+    cli_scopes: tuple[str, ...] = ()
+
+
+def build_portal(
+    public_url: str, cluster: str, issuers: Sequence[PublishedIssuer], house: House | None = None
+) -> FastAPI:
+    """The FastAPI application for everything that is not proxied. Nothing here needs a token.
+
+    `house` is what people sign in with, None where they cannot.
+    """
     portal = FastAPI(
         title="slurm-gateway",
         docs_url=None,
@@ -48,20 +65,33 @@ def build_portal(public_url: str, cluster: str, issuers: Sequence[str]) -> FastA
     async def error_page(code: str) -> PlainTextResponse:
         return PlainTextResponse(read_error_page(code), media_type="text/markdown; charset=utf-8")
 
+    if house is not None:
+        add_sign_in(portal, house)
     portal.add_exception_handler(Denied, _answer_denied)
     portal.add_exception_handler(HTTPException, _answer_http_exception)
     return portal
 
 
 def protected_resource_metadata(
-    public_url: str, cluster: str, issuers: Sequence[str]
+    public_url: str, cluster: str, issuers: Sequence[PublishedIssuer]
 ) -> dict[str, Any]:
-    """The document of RFC 9728 section 2; members without a value are left out."""
+    """The document of RFC 9728 section 2; members without a value are left out.
+
+    `command_line_clients` is ours: what a command line needs to sign in by itself (RFC 8628, RFC 8252).
+    """
+    clients = [
+        {"issuer": one.issuer, "client_id": one.cli_client_id, "scopes": list(one.cli_scopes)}
+        for one in issuers
+        if one.cli_client_id
+    ]
+    scopes = sorted({scope for client in clients for scope in client["scopes"]})
     return {
         "resource": public_url,
         "resource_name": f"Slurm cluster {cluster}",
-        "authorization_servers": list(issuers),
+        "authorization_servers": [one.issuer for one in issuers],
+        **({"scopes_supported": scopes} if scopes else {}),
         "bearer_methods_supported": ["header"],
+        **({"command_line_clients": clients} if clients else {}),
     }
 
 
@@ -74,6 +104,9 @@ def read_error_page(code: str) -> str:
 
 async def _answer_denied(request: Request, error: Exception) -> Response:
     assert isinstance(error, Denied)  # noqa: S101 (registered for Denied alone)
+    record = request.scope.get("gateway.record")
+    if record is not None:
+        note_denial(record, error)
     status, headers, body = render(error, request_id_of(request))
     response = Response(body, status)
     response.raw_headers = headers

@@ -15,13 +15,17 @@ from lab import places
 from lab.identity_provider import node
 from lab.identity_provider.login import log_in, post_form
 from lab.ports import choose_ports, remembered_ports
-from lab.processes import LabError, Recorded
+from lab.processes import CLEAN_ENVIRONMENT, LabError, Recorded
 from lab.progress import Progress
 
 AUDIENCE = "https://localhost:8443"
 SCOPE = "slurm"
 CLI_CLIENT, WEB_CLIENT, MACHINE_CLIENT = "slurm-cli", "slurm-web", "nightly-pipeline"
 CLI_CALLBACK = "http://127.0.0.1/callback"
+WEB_NAME = "lab"
+WEB_CALLBACK = f"/login/callback/{WEB_NAME}"
+ACR = "urn:lab:second-factor"
+"""What a login is worth whose "second factor" was ticked."""
 GROUPS = {
     "alice": ["hpc-users"],
     "bob": ["hpc-users", "hpc-operators"],
@@ -57,7 +61,10 @@ def _clients(web_secret: str, machine_secret: str, audience: str) -> list[dict[s
         {
             "client_id": WEB_CLIENT,
             "client_secret": web_secret,
-            "redirect_uris": [f"{audience}/callback"],
+            "redirect_uris": [f"{audience}{WEB_CALLBACK}"],
+            "post_logout_redirect_uris": [f"{audience}/login/signed-out"],
+            "backchannel_logout_uri": f"{audience}/login/backchannel/{WEB_NAME}",
+            "backchannel_logout_session_required": True,
             "grant_types": ["authorization_code", "refresh_token"],
             **code,
         },
@@ -80,11 +87,13 @@ class IdentityProvider:
         *,
         access_token_lifetime_seconds: int = 900,
         audience: str = AUDIENCE,
+        ca_file: Path | None = None,
         checkout: Path = places.CHECKOUT,
     ) -> None:
         self._program = places.state_root(checkout) / "identity_provider"
         self._folder = self._program / "instances" / name
         self._checkout = checkout
+        self._ca_file = ca_file
         self.audience = audience
         """The one resource that its access tokens are for."""
         self.access_token_lifetime_seconds = access_token_lifetime_seconds
@@ -122,8 +131,13 @@ class IdentityProvider:
             port = choose_ports(self._folder, ("provider",))["provider"]
             self._make_keys(found)
             settings = self._write_settings(port)
+            # the authority of the gateway's certificate, for logout tokens to it
+            trust = {"NODE_EXTRA_CA_CERTS": str(self._ca_file)} if self._ca_file else {}
+            environment = {**CLEAN_ENVIRONMENT, **trust}
             self._process.start(
-                [str(found.node), str(self._program / "server.mjs"), str(settings)], self.log
+                [str(found.node), str(self._program / "server.mjs"), str(settings)],
+                self.log,
+                environment,
             )
             self._process.await_answer(self._answers, 20, self.log)
         return True
@@ -167,6 +181,8 @@ class IdentityProvider:
             "port": port,
             "audience": self.audience,
             "scope": SCOPE,
+            "acr": ACR,
+            "web_client": WEB_CLIENT,
             "keys_file": str(self._keys_file),
             "cookie_secret": known["cookie"],
             "access_token_lifetime_seconds": self.access_token_lifetime_seconds,

@@ -21,11 +21,19 @@ async function agreed(ctx) {
 
 const prompts = interactionPolicy.base();
 prompts.get('consent').checks.remove('native_client_prompt');
+// Whoever asks for the second factor gets the login page again, until it was given.
+prompts.get('login').checks.add(new interactionPolicy.Check(
+  'acr_voluntary', 'a stronger login is asked for', 'login_required',
+  ({ oidc }) => (oidc.params.acr_values?.split(' ').includes(settings.acr) && oidc.acr !== settings.acr && !oidc.result?.login
+    ? interactionPolicy.Check.REQUEST_PROMPT : interactionPolicy.Check.NO_NEED_TO_PROMPT)));
 
 const provider = new Provider(settings.issuer, {
   clients: settings.clients,
   jwks: { keys: JSON.parse(readFileSync(settings.keys_file, 'utf8')).keys },
   cookies: { keys: [settings.cookie_secret] },
+  acrValues: [settings.acr],
+  // Logout tokens go to a gateway on this machine, which the provider does not call of itself.
+  fetch: (url, options) => { delete options.dispatcher; return fetch(url, options); },
   scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
   claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email'], groups: ['groups'] },
   pkce: { required: () => true },
@@ -40,13 +48,16 @@ const provider = new Provider(settings.issuer, {
   ttl: { AccessToken: settings.access_token_lifetime_seconds, ClientCredentials: settings.access_token_lifetime_seconds },
   features: {
     devInteractions: { enabled: false },
+    backchannelLogout: { enabled: true },
+    rpInitiatedLogout: { enabled: true },
     deviceFlow: { enabled: true },
     clientCredentials: { enabled: true },
     introspection: { enabled: true },
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      defaultResource: () => settings.audience,
+      // A browser's client signs people in and calls nothing; its access token is for userinfo.
+      defaultResource: (ctx, client) => (client.clientId === settings.web_client ? undefined : settings.audience),
       useGrantedResource: () => true,
       getResourceServerInfo: () => ({
         scope: settings.scope,
@@ -66,7 +77,7 @@ async function formOf(request) {
 }
 
 const page = (sentence) => `<!doctype html><title>Sign in</title><h1>Sign in</h1><p>${sentence}</p>
-<form method="post"><label>User <input name="login" autofocus autocomplete="username"></label> <button>Sign in</button></form>`;
+<form method="post"><label>User <input name="login" autofocus autocomplete="username"></label> <label><input type="checkbox" name="second_factor"> second factor</label> <button>Sign in</button></form>`;
 
 // A name is enough, but it has to be the name of somebody.
 async function signIn(ctx, next) {
@@ -74,9 +85,11 @@ async function signIn(ctx, next) {
   ctx.type = 'html';
   const names = Object.keys(settings.users).join(', ');
   if (ctx.method !== 'POST') { ctx.body = page(`One of ${names}; there are no passwords here.`); return; }
-  const user = settings.users[(await formOf(ctx.req)).get('login')];
+  const form = await formOf(ctx.req);
+  const user = settings.users[form.get('login')];
   if (!user) { ctx.status = 403; ctx.body = page(`Nobody has this name. There are ${names}.`); return; }
-  const result = { login: { accountId: user.sub } };
+  const strength = form.get('second_factor') ? { acr: settings.acr, amr: ['pwd', 'otp'] } : { amr: ['pwd'] };
+  const result = { login: { accountId: user.sub, ...strength } };
   ctx.redirect(await provider.interactionResult(ctx.req, ctx.res, result));
   ctx.status = 303;
 }

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.app import BuildError, try_out
+from gateway.app import try_out
+from gateway.app_policy import BuildError
 from gateway.edges.deny_list import FileDenyList, NoDenyList
 from gateway.edges.jwks import RemoteKeys
 from gateway.edges.jwks_file import FileKeys

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.app import BuildError
+from gateway.app_policy import BuildError
 from gateway.app_running import fixed_settings
 from gateway.app_shelf import Shelf
 from gateway.edges.idempotent_upstream import IdempotentUpstream

@@ -13,7 +13,7 @@ from gateway.cli import _SERVER_LIBRARIES, main
 from lab.toml_text import to_toml
 from tests.configurations import usable
 
-COMMANDS = ["audit", "bindings", "check", "explain", "operations", "reload", "serve"]
+COMMANDS = ["audit", "bindings", "check", "explain", "operations", "reload", "serve", "sessions"]
 
 
 def run(*arguments: str, color: bool = False, env: dict[str, str] | None = None) -> Result:
@@ -68,6 +68,7 @@ def test_without_the_server_libraries_a_command_says_how_to_install_them(command
     arguments = {
         "explain": ["explain", "GET", "/x", "--user", "alice"],
         "bindings": ["bindings", "list"],
+        "sessions": ["sessions", "list"],
     }.get(command, [command])
     code = (
         "import sys\n"
@@ -124,6 +125,7 @@ def test_a_command_tells_all_mistakes_of_the_configuration_and_exits_with_1(
         "explain": ["explain", "GET", "/x", "--user", "alice"],
         "operations": ["operations", "--role", "user"],
         "bindings": ["bindings", "list"],
+        "sessions": ["sessions", "list"],
     }.get(command, [command])
     result = run(*arguments, "--config", str(path))
     assert result.exit_code == 1

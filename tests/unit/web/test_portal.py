@@ -6,12 +6,20 @@ import httpx2
 import pytest
 
 from gateway.denial import Reason
-from gateway.web.portal import METADATA_PATH, build_portal, is_portal_path
+from gateway.web.portal import (
+    METADATA_PATH,
+    PublishedIssuer,
+    build_portal,
+    is_portal_path,
+    protected_resource_metadata,
+)
+
+ISSUERS = [PublishedIssuer("https://idp.example.org")]
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    portal = build_portal("https://slurm.example.org", "lab", ["https://idp.example.org"])
+    portal = build_portal("https://slurm.example.org", "lab", ISSUERS)
     transport = httpx2.ASGITransport(app=portal)
     async with httpx2.AsyncClient(
         transport=transport, base_url="https://slurm.example.org"
@@ -30,6 +38,23 @@ async def test_the_metadata_names_this_resource_and_its_issuers(client: httpx2.A
         "authorization_servers": ["https://idp.example.org"],
         "bearer_methods_supported": ["header"],
     }
+
+
+def test_the_metadata_says_how_a_command_line_signs_in() -> None:
+    """So that it asks its user for nothing but the gateway's URL."""
+    issuers = [
+        PublishedIssuer("https://a.example.org", "slurm-cli", ("openid", "slurm")),
+        PublishedIssuer("https://b.example.org"),
+    ]
+    document = protected_resource_metadata("https://slurm.example.org", "lab", issuers)
+    assert document["scopes_supported"] == ["openid", "slurm"]
+    assert document["command_line_clients"] == [
+        {
+            "issuer": "https://a.example.org",
+            "client_id": "slurm-cli",
+            "scopes": ["openid", "slurm"],
+        }
+    ]
 
 
 @pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.code)
@@ -71,6 +96,14 @@ async def test_everything_else_is_a_problem_document(
         (b"/gateway/errors/x", True),
         (b"/slurm/v0.0.45/jobs", False),
         (b"/gateway", False),
+        (b"/login", True),
+        (b"/login/callback/campus", True),
+        (b"/me", True),
+        (b"/me/sessions/end", True),
+        (b"/logout", True),
+        (b"/loginx", False),
+        (b"/metrics", False),
+        (b"/logout/x", False),
         (b"//", False),
         (b"/openapi/v3", False),
         (b"", False),

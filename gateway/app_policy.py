@@ -1,0 +1,81 @@
+"""[authorize] -> the allowlist, when roles are held, and what is asked of a sign-in."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import ip_network
+from zoneinfo import ZoneInfo
+
+from gateway.config.authorize import Authorize as AuthorizeSection
+from gateway.config.authorize import Role
+from gateway.denial import Reason
+from gateway.model import Clock
+from gateway.slurm_api import Catalogue
+from gateway.slurm_api.policy import Policy, parse_policy, read_names
+from gateway.token.challenge import bearer_challenge
+from gateway.users.assurance import Assurance, StepUp
+from gateway.users.conditions import Condition, Conditions, read_hours
+
+
+class BuildError(Exception):
+    """The configuration is valid, but something that it names cannot be used; all of it is told."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("".join(f"\n  {problem}" for problem in problems))
+        self.problems = tuple(problems)
+
+
+def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
+    """The allowlist. Raises BuildError; `load` has told such mistakes with their remedies before."""
+    policy, problems = parse_policy(section.roles, catalogue)
+    if problems:
+        raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
+    return policy
+
+
+def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Conditions | None:
+    """None where every role is held always, which costs nothing."""
+    by_role = {
+        name: Condition(
+            networks=tuple(ip_network(text) for text in role.networks),
+            hours=tuple(map(read_hours, role.times)),
+            zone=ZoneInfo(role.time_zone),
+            maximum_token_seconds=role.maximum_token_seconds,
+            assurance=_assurance(role),
+        )
+        for name, role in section.roles.items()
+        if role.has_conditions
+    }
+    return Conditions(by_role, now) if by_role else None
+
+
+def _assurance(role: Role) -> Assurance | None:
+    if not role.asks_for_strength:
+        return None
+    return Assurance(role.acr_values, role.maximum_authentication_seconds)
+
+
+def make_step_up(
+    section: AuthorizeSection, catalogue: Catalogue, resource_metadata: str, now: Clock = time.time
+) -> StepUp | None:
+    """None where nothing is asked of anybody's sign-in, which costs nothing."""
+    by_name: dict[str, tuple[Assurance, ...]] = {}
+    for rule in section.step_up:
+        wanted = Assurance(rule.acr_values, rule.maximum_authentication_seconds)
+        for name in read_names("", rule.operations, catalogue)[0]:
+            by_name[name] = (*by_name.get(name, ()), wanted)
+    if not by_name and not any(role.asks_for_strength for role in section.roles.values()):
+        return None
+    sentence = Reason.INSUFFICIENT_USER_AUTHENTICATION.sentence
+    challenge = partial(_challenge, resource_metadata, sentence)
+    return StepUp(by_name, challenge, now)
+
+
+def _challenge(resource_metadata: str, sentence: str, acr_values: str, max_age: str) -> str:
+    return bearer_challenge(
+        resource_metadata,
+        "insufficient_user_authentication",
+        sentence,
+        acr_values=acr_values,
+        max_age=max_age,
+    )

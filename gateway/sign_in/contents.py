@@ -1,0 +1,73 @@
+"""Claims and tokens of a session <-> its sealed part; and a session with them -> Identity."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from gateway.model import Identity
+from gateway.sign_in.sealing import Sealer
+from gateway.sign_in.session import Session
+from gateway.sign_in.signed import ClientRules
+from gateway.token.claims import Claims, read_groups
+from gateway.token.identity import read_acr, read_auth_time
+from gateway.token.refused import TokenRefused
+
+_CLIENTS_OWN = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
+"""Claims of one answer, not of the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """`claims` are those of the ID token, laid over userinfo's. Tokens are empty where there are none."""
+
+    claims: Mapping[str, Any] = field(repr=False)
+    id_token: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
+
+
+def join_claims(id_token: Claims, userinfo: Claims) -> dict[str, Any]:
+    """One person's claims. What is signed goes over what is not; both must mean the same person.
+
+    OpenID Connect Core section 5.3.2. Raises TokenRefused.
+    """
+    if userinfo and userinfo.get("sub") != id_token.get("sub"):
+        raise TokenRefused("userinfo is about another subject")
+    return {name: one for name, one in {**userinfo, **id_token}.items() if name not in _CLIENTS_OWN}
+
+
+def seal_contents(contents: Contents, id_hash: str, sealer: Sealer) -> bytes:
+    """For the store; bound to the session."""
+    values = [dict(contents.claims), contents.id_token, contents.refresh_token]
+    return sealer.seal(json.dumps(values).encode(), id_hash)
+
+
+def open_contents(session: Session, sealer: Sealer) -> Contents:
+    """Raises Unsealable."""
+    return Contents(*json.loads(sealer.open(session.sealed, session.id_hash)))
+
+
+def identity_of(session: Session, claims: Claims, rules: ClientRules) -> Identity:
+    """Who this is, by the same claims that a bearer token's Identity is made from. Raises TokenRefused.
+
+    It lives as long as the session. Its token hash names the session, which tells the audit that it was one.
+    """
+    subject = session.subject
+    if rules.issuer != session.issuer:
+        raise TokenRefused("its issuer is another one by now")
+    if subject in (rules.client_id, claims.get("client_id"), claims.get("azp")):
+        raise TokenRefused("the subject is a client")
+    return Identity(
+        issuer=rules.issuer,
+        subject=subject,
+        client_id=rules.client_id,
+        kind="user",
+        groups=read_groups(claims, rules.groups_claim, rules.groups_separator),
+        issued_at=session.created,
+        expires=session.ends,
+        token_hash=f"session:{session.handle}",
+        acr=read_acr(claims),
+        auth_time=read_auth_time(claims),
+        claims=MappingProxyType(dict(claims)),
+    )

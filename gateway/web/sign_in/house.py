@@ -1,0 +1,99 @@
+"""What the pages of the sign-in are made of, and how they say no."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fastapi import Request, Response
+
+from gateway.denial import Denied, Reason
+from gateway.model import ClusterUser, Identity
+from gateway.pipeline import note_denial
+from gateway.sign_in.desk import Desk, SignInRefused
+from gateway.sign_in.guard import Known, SessionGuard
+from gateway.sign_in.provider import ProviderDoubt
+from gateway.sign_in.sealing import Sealer
+from gateway.sign_in.session import SessionDoubt, SessionStore
+from gateway.web.sign_in.asked import FormTokens, browser_of, record_of
+from gateway.web.sign_in.pages import Pages
+
+_RETRY = (("Retry-After", "5"),)
+
+
+class AllowedClass(NamedTuple):
+    """What somebody may call of one class, and how often: "600/minute"."""
+
+    risk: str
+    rate: str
+    operations: tuple[str, ...]
+
+
+class Access(NamedTuple):
+    """What a user's roles come to."""
+
+    classes: Sequence[AllowedClass]
+    concurrent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """How to sign out at a provider: a form's URL, method and fields."""
+
+    url: str
+    method: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One generation's. `leave` takes the client's name and an ID token; None where there is nothing to do."""
+
+    desk: Desk
+    guard: SessionGuard
+    store: SessionStore
+    contents: Sealer
+    flows: Sealer
+    forms: FormTokens
+    pages: Pages
+    map_user: Callable[[Identity], Awaitable[ClusterUser]]
+    access: Callable[[ClusterUser], Access]
+    leave: Callable[[str, str], Awaitable[Leave | None]]
+
+    async def visiting(self, request: Request, *, is_page: bool = True) -> Known:
+        """Whose session asks for a page. Raises Denied."""
+        known = await self.guard.find(browser_of(request), request.method, is_page=is_page)
+        record_of(request).identity = known.identity
+        return known
+
+    def refusal(self, request: Request, denied: Denied, advice: str = "") -> Response:
+        """A page that says what happened and what to do; the audit has the note."""
+        record = record_of(request)
+        note_denial(record, denied)
+        reason = denied.reason
+        page = self.pages(
+            "refused.html",
+            reason.status,
+            title=reason.sentence.rstrip("."),
+            detail=denied.detail if denied.detail != reason.sentence else "",
+            advice=advice,
+            code=reason.code,
+            request_id=record.request_id,
+        )
+        for name, value in denied.headers:
+            page.headers[name] = value
+        return page
+
+
+def as_denied(error: Exception) -> tuple[Denied, str]:
+    """What signing in can end with, as a refusal and its advice."""
+    match error:
+        case SignInRefused():
+            return Denied(Reason.SIGN_IN_REFUSED, str(error)), error.advice
+        case ProviderDoubt():
+            return Denied(Reason.PROVIDER_UNAVAILABLE, str(error), headers=_RETRY), ""
+        case SessionDoubt():
+            return Denied(Reason.SESSIONS_UNAVAILABLE, str(error), headers=_RETRY), ""
+        case Denied():
+            return error, ""
+        case _:
+            raise error

@@ -1,0 +1,166 @@
+"""What every SessionStore keeps: run on the fake and on the file."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.edges.session_store import SqliteSessionStore
+from gateway.sign_in.session import Room, Session, SessionsExceeded, SessionStore
+from tests.fake_sessions import FakeSessionStore
+
+NOW = 1_800_000_000.0
+IDLE = 100.0
+ROOM = Room(100, 1000)
+ISSUER = "https://idp.example.org"
+
+
+def session(name: str, **changes: object) -> Session:
+    made = Session(
+        id_hash=f"{name}-{'0' * 60}"[:64],
+        client="campus",
+        issuer=ISSUER,
+        subject="alice",
+        sid=f"sid of {name}",
+        created=NOW,
+        last_used=NOW,
+        ends=NOW + 1000,
+        checked=NOW,
+        address="192.0.2.7",
+        agent="a browser",
+        sealed=b"\x00\xff sealed",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # rows name fields freely
+
+
+@pytest.fixture(params=["fake", "file"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SessionStore]:
+    if request.param == "fake":
+        yield FakeSessionStore()
+        return
+    made = SqliteSessionStore(tmp_path / "sessions.sqlite")
+    made.create_file()
+    yield made
+    await made.close()
+
+
+async def test_a_session_comes_back_as_it_was_kept(store: SessionStore) -> None:
+    kept = session("a")
+    assert await store.create(kept, ROOM) == []
+    assert await store.find(kept.id_hash) == kept
+    assert await store.find("another") is None
+
+
+async def test_an_ended_session_is_gone_and_ending_twice_is_nothing(store: SessionStore) -> None:
+    await store.create(session("a"), ROOM)
+    assert await store.end(session("a").id_hash)
+    assert not await store.end(session("a").id_hash)
+    assert await store.find(session("a").id_hash) is None
+
+
+async def test_use_moves_forward_only(store: SessionStore) -> None:
+    kept = session("a")
+    await store.create(kept, ROOM)
+    for at in (NOW + 50, NOW + 20):
+        await store.touch(kept.id_hash, at)
+    found = await store.find(kept.id_hash)
+    assert found is not None
+    assert found.last_used == NOW + 50
+    await store.touch("nobody", NOW)
+
+
+async def test_of_two_changes_of_one_version_the_first_holds(store: SessionStore) -> None:
+    """So that a refresh token that was used is never written over the one that replaced it."""
+    kept = session("a")
+    await store.create(kept, ROOM)
+    changes = [replace(kept, sealed=f"{n}".encode(), version=2, checked=NOW + n) for n in range(9)]
+    done = await asyncio.gather(*(store.replace(one) for one in changes))
+    assert sum(done) == 1
+    assert await store.find(kept.id_hash) == changes[done.index(True)]
+    assert not await store.replace(replace(kept, version=4))
+    assert not await store.replace(session("b", version=2))
+
+
+async def test_a_change_leaves_the_use_as_it_is(store: SessionStore) -> None:
+    kept = session("a")
+    await store.create(kept, ROOM)
+    await store.touch(kept.id_hash, NOW + 7)
+    assert await store.replace(replace(kept, version=2))
+    found = await store.find(kept.id_hash)
+    assert found is not None
+    assert found.last_used == NOW + 7
+
+
+async def test_one_session_too_many_of_a_subject_ends_the_one_unused_for_longest(
+    store: SessionStore,
+) -> None:
+    for name, used in (("a", 3), ("b", 1), ("c", 2)):
+        await store.create(session(name, last_used=NOW + used), Room(3, 10))
+    await store.create(session("other", subject="bob"), Room(3, 10))
+    assert await store.create(session("d", last_used=NOW + 4), Room(3, 10)) == [
+        session("b").id_hash
+    ]
+    mine = await store.of_subject(ISSUER, "alice")
+    assert [one.id_hash[0] for one in mine] == ["d", "a", "c"], "the last used first"
+
+
+async def test_there_is_room_for_so_many_in_all(store: SessionStore) -> None:
+    await store.create(session("a"), Room(3, 1))
+    with pytest.raises(SessionsExceeded):
+        await store.create(session("b", subject="bob"), Room(3, 1))
+    assert await store.find(session("b").id_hash) is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "sid", "ended"),
+    [
+        ("alice", "", {"a", "b"}),
+        ("", "sid of a", {"a"}),
+        ("alice", "sid of c", set()),
+        ("bob", "sid of c", {"c"}),
+        ("", "", set()),
+    ],
+)
+async def test_a_provider_ends_the_sessions_of_a_subject_or_of_one_of_its_own_sessions(
+    store: SessionStore, subject: str, sid: str, ended: set[str]
+) -> None:
+    for one in (session("a"), session("b"), session("c", subject="bob")):
+        await store.create(one, ROOM)
+    foreign = session("d", issuer="https://other.example.org", sid="sid of a")
+    await store.create(foreign, ROOM)
+    assert {one[0] for one in await store.end_all(ISSUER, subject, sid)} == ended
+    assert await store.find(foreign.id_hash) is not None
+
+
+async def test_a_value_is_used_once_until_it_is_forgotten(store: SessionStore) -> None:
+    first = await asyncio.gather(*(store.use_once("state x", NOW + 10) for _ in range(20)))
+    assert sum(first) == 1
+    assert await store.use_once("state y", NOW + 10)
+    await store.purge(NOW + 9, IDLE)
+    assert not await store.use_once("state x", NOW + 10)
+    await store.purge(NOW + 10, IDLE)
+    assert await store.use_once("state x", NOW + 20)
+
+
+async def test_a_purge_forgets_what_is_over_and_nothing_else(store: SessionStore) -> None:
+    await store.create(session("a", ends=NOW + 5), ROOM)
+    await store.create(session("b", last_used=NOW - IDLE + 5), ROOM)
+    await store.create(session("c"), ROOM)
+    assert await store.purge(NOW + 4, IDLE) == 0
+    assert await store.purge(NOW + 5, IDLE) == 2
+    assert await store.find(session("c").id_hash) == session("c")
+
+
+async def test_a_restart_signs_nobody_out(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.sqlite"
+    before = SqliteSessionStore(path)
+    before.create_file()
+    await before.create(session("a"), ROOM)
+    await before.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    after = SqliteSessionStore(path)
+    after.create_file()
+    assert await after.find(session("a").id_hash) == session("a")
+    await after.close()
