@@ -44,7 +44,7 @@ from gateway.denial import Reason
 from gateway.edges.anonymous_requests import AnonymousRequests
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
-from gateway.edges.failed_attempts import AttemptMemory
+from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.job_owners import SlurmJobOwners
 from gateway.edges.key_turns import KeyTurns
@@ -206,6 +206,7 @@ class _Files(NamedTuple):
     """The parts that read or open files as they are made."""
 
     identification: Identification
+    failures: FailedAttempts
     mapped: Mapped
     recording: Recording
     signing_in: SigningIn | None
@@ -225,10 +226,11 @@ def _open_files(
             signing_in = make_sign_in(
                 config, trusted.keys, trusted.deny_list, shelf, workshop.environ
             )
+        failures = make_failure_budget(config.limit, buckets, shelf)
         identification = make_authenticate(
             config.authenticate,
             trusted,
-            make_failure_budget(config.limit, buckets, shelf),
+            failures,
             anonymous=anonymous,
             resource_metadata=_metadata_url(config),
             hash_key=workshop.hash_key,
@@ -240,7 +242,7 @@ def _open_files(
         recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, recording, signing_in, anonymous)
+    return _Files(identification, failures, mapped, recording, signing_in, anonymous)
 
 
 def _make_issuing(config: Gateway, workshop: Workshop, mapped: Mapped) -> Issuing:
@@ -321,7 +323,7 @@ def make_portal(
     cluster, house = config.server.cluster, None
     if files.signing_in is not None:
         access = partial(describe_access, policy, catalogue, config.limit)
-        house = files.signing_in.house(cluster, files.mapped.map_user, access)
+        house = files.signing_in.house(cluster, files.failures, files.mapped.map_user, access)
     portal = build_portal(config.server.public_url, cluster, issuers, house)
     return Audited(portal, files.recording.trail, receive.client, files.anonymous)
 

@@ -33,6 +33,7 @@ from gateway.sign_in.refreshing import Refreshing
 from gateway.sign_in.sealing import Sealer, derived_key
 from gateway.sign_in.session import Room, SessionDoubt
 from gateway.sign_in.signed import ClientRules
+from gateway.stages.authenticate import FailureBudget
 from gateway.web.sign_in.asked import FormTokens
 from gateway.web.sign_in.house import Access, House, Leave
 from gateway.web.sign_in.leaving import SIGNED_OUT_PATH
@@ -61,12 +62,14 @@ class SigningIn:
     def house(
         self,
         cluster: str,
+        failures: FailureBudget,
         map_user: Callable[[Identity], Awaitable[ClusterUser]],
         access: Callable[[ClusterUser], Access],
     ) -> House:
         """With what the pages tell of the rest of the gateway."""
         return House(
             desk=self.desk,
+            failures=failures,
             guard=self.guard,
             store=self.store,
             contents=self.contents,

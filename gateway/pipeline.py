@@ -118,6 +118,9 @@ class AuditLog(Protocol):
 
     def end(self, record: AuditRecord) -> None: ...
 
+    async def settle(self) -> None:
+        """Wait for what `begin` and `end` have written, where they wait. Raises Denied."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -174,6 +177,18 @@ class Pipeline:
             slot.release()
             raise
         return Grant(admission, body, credential, slot, record.beside)
+
+    async def renew(self, grant: Grant, record: AuditRecord) -> Grant:
+        """What `settle` does behind the slot, for a read that nothing was recorded of yet."""
+        request, identity, user, call, _ = grant.admission
+        try:
+            credential = await self.credential(identity, user, request.bearer)
+            record.granted, record.rule = True, call.rule
+            await self.audit.open(record)
+        except BaseException:
+            record.granted = False  # nothing was sent
+            raise
+        return grant._replace(credential=credential)
 
     async def _ruled(self, admission: Admission, body: Body, record: AuditRecord) -> Body:
         """The body as the caller's roles admit it; the record has the hash of the one that came."""

@@ -66,7 +66,7 @@ class FakeSessionStore:
             if (subject or sid)
             and one.issuer == issuer
             and subject in ("", one.subject)
-            and sid in ("", one.sid)
+            and (sid in ("", one.sid) or (not one.sid and subject))
         ]
         for id_hash in ended:
             del self.sessions[id_hash]

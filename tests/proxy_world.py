@@ -107,6 +107,10 @@ class World:
         async def open(self, record: AuditRecord) -> None:
             self.begin(record)
 
+        async def settle(self) -> None:
+            if self.world.closing is not None and self.world.records:
+                await self.world.closing.wait()
+
         def begin(self, record: AuditRecord) -> None:
             self.world.opened += 1
             if "open" in self.world.fails:

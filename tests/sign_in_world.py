@@ -24,7 +24,14 @@ from gateway.web.sign_in.house import Access, AllowedClass, House, Leave
 from gateway.web.sign_in.pages import Pages
 from tests.fake_sessions import FakeSessionStore
 from tests.fakes import FakeClock
-from tests.tokens import FakeAnonymous, FakeDenyList, FakeKeys, make_token, public_jwk
+from tests.tokens import (
+    FakeAnonymous,
+    FakeDenyList,
+    FakeFailures,
+    FakeKeys,
+    make_token,
+    public_jwk,
+)
 
 ORIGIN = "https://slurm.example.org"
 KEYS = (b"k" * 32,)
@@ -133,6 +140,7 @@ class World:
     def __post_init__(self) -> None:
         self.store = FakeSessionStore()
         self.deny_list = FakeDenyList()
+        self.failures = FakeFailures()
         self.trail = FakeTrail()
         self.keys = FakeKeys(public_jwk("oidc"))
         self.sealer, self.flows = Sealer(KEYS, "sessions"), Sealer(KEYS, "flows")
@@ -149,17 +157,7 @@ class World:
             grace_seconds=GRACE,
             now=self.clock,
         )
-        self.guard = SessionGuard(
-            self.store,
-            self.sealer,
-            {name: client.rules for name, client in self.clients.items()},
-            lifetimes=Lifetimes(IDLE, ABSOLUTE),
-            deny_list=self.deny_list,
-            refresh=self.refresh,
-            public_origin=ORIGIN,
-            now=self.clock,
-            monotonic=self.clock,
-        )
+        self.guard = self.guard_with(Lifetimes(IDLE, ABSOLUTE))
         self.desk = Desk(
             self.clients,
             self.store,
@@ -174,6 +172,20 @@ class World:
         portal = build_portal(ORIGIN, "lab", [], self.house())
         self.application = Audited(
             portal, self.trail, lambda _headers, peer: (peer or "", ""), FakeAnonymous()
+        )
+
+    def guard_with(self, lifetimes: Lifetimes) -> SessionGuard:
+        """A guard as a reload makes it."""
+        return SessionGuard(
+            self.store,
+            self.sealer,
+            {name: client.rules for name, client in self.clients.items()},
+            lifetimes=lifetimes,
+            deny_list=self.deny_list,
+            refresh=self.refresh,
+            public_origin=ORIGIN,
+            now=self.clock,
+            monotonic=self.clock,
         )
 
     def _client(self, name: str) -> Client:
@@ -194,6 +206,7 @@ class World:
         access = Access([AllowedClass("READ", "600/minute", ("GET /slurm/*/jobs",))], 16)
         return House(
             desk=self.desk,
+            failures=self.failures,
             guard=self.guard,
             store=self.store,
             contents=self.sealer,

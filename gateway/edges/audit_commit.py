@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 PATIENCE_SECONDS = 0.8
 """How long anybody waits for a disk, so that a client hears within a second that it hangs."""
 _TICK_SECONDS = 0.1
+_GATHERING_SECONDS = 0.001
+"""How long a group may go on growing; without other work in the event loop it is closed at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ _log = logging.getLogger(__name__)
 class _Group:
     """Those that one run serves. The thread writes `error`, then `is_finished`."""
 
-    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    waiters: list[asyncio.Future[int]] = field(default_factory=list)
     began: float | None = None
     is_finished: bool = False
     error: OSError | None = None
@@ -34,23 +36,44 @@ class _Group:
             and time.monotonic() - began > patience_seconds
         )
 
+    def fail(self, error: OSError) -> None:
+        """Each hears of it by an object of its own: one for all would gather everybody's traceback."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(OSError(error.errno, error.strerror))
+
+    def succeed(self, number: int) -> None:
+        """`number` is the run that has served them."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(number)
+
 
 class GroupCommit:
     """Whoever waits is served by a run that begins after. One thread; while it runs, the next group gathers.
+
+    A group is closed by the first turn of the event loop that brings nobody more: a run costs nearly
+    the same whether one waits for it or twenty, and what it costs is near to what a request does.
 
     The thread is a daemon: one that hangs in the kernel does not keep the process from ending. What
     counts is how long the thread has taken: an event loop that was busy is no sign of a slow disk.
     """
 
     def __init__(
-        self, commit: Callable[[], None], patience_seconds: float = PATIENCE_SECONDS
+        self,
+        commit: Callable[[], None],
+        patience_seconds: float = PATIENCE_SECONDS,
+        gathering_seconds: float = _GATHERING_SECONDS,
     ) -> None:
         self._commit = commit
+        self._gathering_seconds = gathering_seconds
         self._patience_seconds = patience_seconds
         self._gathering = _Group()
         self._running: _Group | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._runs = 0
+        self._is_watched = False
         self._is_closed = False
 
     @property
@@ -58,31 +81,55 @@ class GroupCommit:
         """Whether the run under way takes longer than anybody waits."""
         return self._running is not None and self._running.hangs(self._patience_seconds)
 
-    async def wait(self) -> None:
-        """Return when a run that begins from now on has succeeded. Raises its OSError, or ETIMEDOUT."""
+    async def wait(self) -> int:
+        """Return when a run that begins from now on has succeeded: its number, the same for all it served.
+
+        Raises its OSError, or ETIMEDOUT.
+        """
         if self._is_closed:
             raise OSError(errno.EBADF, "it is closed")
         loop = asyncio.get_running_loop()
-        group, waiter = self._gathering, loop.create_future()
-        group.waiters.append(waiter)
-        if len(group.waiters) == 1 and self._running is None:
-            loop.call_soon(self._start, loop)  # those of this turn of the loop come along
-        while not group.is_finished:
-            await asyncio.wait((waiter,), timeout=_TICK_SECONDS)
-            if self.hangs:
-                raise OSError(errno.ETIMEDOUT, "the disk does not answer")
-        if group.error is not None:
-            raise OSError(group.error.errno, group.error.strerror)
+        waiter: asyncio.Future[int] = loop.create_future()
+        waiters = self._gathering.waiters
+        waiters.append(waiter)
+        if len(waiters) == 1 and self._running is None:
+            self._gather(loop)
+        return await waiter
+
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        until = time.monotonic() + self._gathering_seconds
+        loop.call_soon(self._start_if_all_came, loop, len(self._gathering.waiters), until)
+
+    def _start_if_all_came(self, loop: asyncio.AbstractEventLoop, seen: int, until: float) -> None:
+        """Run if this turn of the loop has brought nobody more; otherwise look again after the next."""
+        count = len(self._gathering.waiters)
+        if count > seen and time.monotonic() < until:
+            loop.call_soon(self._start_if_all_came, loop, count, until)
+        else:
+            self._start(loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._running is not None or not self._gathering.waiters:
-            return
         group, self._gathering = self._gathering, _Group()
         self._running = group
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True, name="audit-commit")
             self._thread.start()
         self._jobs.put(lambda: self._run(loop, group))
+        if not self._is_watched:
+            self._is_watched = True
+            loop.call_later(_TICK_SECONDS, self._watch, loop)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all: whoever waits for a run that hangs hears of it."""
+        running = self._running
+        if running is None:
+            self._is_watched = False
+            return
+        if self.hangs:
+            waiting, self._gathering = self._gathering, _Group()
+            for group in (running, waiting):
+                group.fail(OSError(errno.ETIMEDOUT, "the disk does not answer"))
+        loop.call_later(_TICK_SECONDS, self._watch, loop)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -103,10 +150,13 @@ class GroupCommit:
 
     def _finish(self, loop: asyncio.AbstractEventLoop, group: _Group) -> None:
         self._running = None
-        for waiter in group.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._start(loop)
+        self._runs += 1
+        if group.error is None:
+            group.succeed(self._runs)
+        else:
+            group.fail(group.error)
+        if self._gathering.waiters:
+            self._gather(loop)
 
     def close(self, last: Callable[[], None]) -> None:
         """Run `last` when all else is done, in the thread if there is one, and wait for nothing."""

@@ -49,6 +49,8 @@ class FileSink:
         self._directory_changed = True
         self._unsynced = False
         self._rotate_not_before = 0.0
+        self._looked_after = 0
+        self._found = ""
         self._descriptor = -1
         self.size = self.room_to = 0
         self._use(_open(path))
@@ -206,19 +208,25 @@ class FileSink:
         self._directory_changed = True
 
     async def settle(self, *, durable: bool) -> None:
-        """One fdatasync(2) for all that wait. Raises OSError, too where the file is not in its place."""
+        """One fdatasync(2), one look for all that wait. Raises OSError, too where the file is not in its place."""
         if not durable:
             return
-        try:
-            await self._commits.wait()
-        except OSError as error:
-            self._unsynced = self._unsynced or error.errno != errno.ETIMEDOUT
-            raise
-        if self._change():
+        run = await self._commits.wait()
+        if run != self._looked_after:  # the others of its group go on within the same turn
+            self._looked_after, self._found = run, self._change()
+        if self._found:
             raise OSError(errno.ESTALE, "the file was changed by somebody else")
 
     def commit(self) -> None:
-        """In the thread: complete files first, so that no line is on disk before an earlier one."""
+        """In the thread. What fails is remembered, also where all have given up waiting for it."""
+        try:
+            self._commit()
+        except Exception:
+            self._unsynced = True
+            raise
+
+    def _commit(self) -> None:
+        """Complete files first, so that no line is on disk before an earlier one."""
         while self._done:
             self._finish(*self._done.popleft())
         descriptor = self._descriptor

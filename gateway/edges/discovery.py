@@ -6,6 +6,7 @@ of a token ever decides on a URL (OpenID Connect Discovery section 4, RFC 8414 s
 
 import asyncio
 import ipaddress
+import re
 import ssl
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,9 @@ TIMEOUT_SECONDS = 5.0
 MAXIMUM_DOCUMENT_BYTES = 262_144
 _OK = 200
 _MAXIMUM_ERROR = 240
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+_PLAIN = re.compile(r"[!\"$-~]+")
+"""Visible ASCII without a fragment: such a URL also stands in header fields that browsers get."""
 
 
 class FetchFailed(Exception):
@@ -140,7 +144,11 @@ def is_fetchable(url: str, issuer: str) -> bool:
         hosts = [parts.hostname, from_parts.hostname]
     except ValueError:
         return False
-    if not parts.hostname or "@" in parts.netloc or "#" in url or not url.isascii():
+    if (
+        not parts.hostname
+        or not _HOST_AND_PORT.fullmatch(parts.netloc)
+        or not _PLAIN.fullmatch(url)
+    ):
         return False
     if parts.scheme == "https":
         return True

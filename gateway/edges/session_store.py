@@ -54,8 +54,8 @@ _REPLACE: Final = (
 )
 _END: Final = "DELETE FROM session WHERE id_hash = ? RETURNING id_hash"
 _END_ALL: Final = (
-    "DELETE FROM session WHERE issuer = ?1 AND (?2 = '' OR subject = ?2) AND (?3 = '' OR sid = ?3)"
-    " RETURNING id_hash"
+    "DELETE FROM session WHERE issuer = ?1 AND (?2 = '' OR subject = ?2)"
+    " AND (?3 = '' OR sid = ?3 OR (sid = '' AND ?2 <> '')) RETURNING id_hash"
 )
 _PURGE: Final = "DELETE FROM session WHERE ends <= ?1 OR last_used + ?2 <= ?1"
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -37,21 +37,31 @@ def join_claims(id_token: Claims, userinfo: Claims) -> dict[str, Any]:
     return {name: one for name, one in {**userinfo, **id_token}.items() if name not in _CLIENTS_OWN}
 
 
-def seal_contents(contents: Contents, id_hash: str, sealer: Sealer) -> bytes:
-    """For the store; bound to the session."""
+def seal_contents(contents: Contents, session: Session, sealer: Sealer) -> Session:
+    """The session with them, bound to whose it is and how long it may live."""
     values = [dict(contents.claims), contents.id_token, contents.refresh_token]
-    return sealer.seal(json.dumps(values).encode(), id_hash)
+    sealed = sealer.seal(json.dumps(values).encode(), _bound(session))
+    return replace(session, sealed=sealed)
 
 
 def open_contents(session: Session, sealer: Sealer) -> Contents:
     """Raises Unsealable."""
-    return Contents(*json.loads(sealer.open(session.sealed, session.id_hash)))
+    return Contents(*json.loads(sealer.open(session.sealed, _bound(session))))
 
 
-def identity_of(session: Session, claims: Claims, rules: ClientRules) -> Identity:
+def _bound(session: Session) -> str:
+    """What nobody can change who may write the store and has no key."""
+    times = (float(session.created), float(session.ends))
+    return json.dumps([session.id_hash, session.client, session.issuer, session.subject, *times])
+
+
+def identity_of(
+    session: Session, claims: Claims, rules: ClientRules, expires: float | None = None
+) -> Identity:
     """Who this is, by the same claims that a bearer token's Identity is made from. Raises TokenRefused.
 
-    It lives as long as the session. Its token hash names the session, which tells the audit that it was one.
+    It lives as long as the session, unless `expires` is given. Its token hash names the session, which
+    tells the audit that it was one.
     """
     subject = session.subject
     if rules.issuer != session.issuer:
@@ -65,7 +75,7 @@ def identity_of(session: Session, claims: Claims, rules: ClientRules) -> Identit
         kind="user",
         groups=read_groups(claims, rules.groups_claim, rules.groups_separator),
         issued_at=session.created,
-        expires=session.ends,
+        expires=session.ends if expires is None else expires,
         token_hash=f"session:{session.handle}",
         acr=read_acr(claims),
         auth_time=read_auth_time(claims),

@@ -150,10 +150,9 @@ class Desk:
         self, client: Client, claims: dict[str, Any], tokens: Tokens, visitor: Visitor
     ) -> SignedIn:
         session_id, now = new_session_id(), self.now()
-        id_hash = hash_of(session_id)
         contents = Contents(claims, tokens.id_token, tokens.refresh_token)
         session = Session(
-            id_hash=id_hash,
+            id_hash=hash_of(session_id),
             client=client.name,
             issuer=client.rules.issuer,
             subject=claims["sub"],
@@ -164,8 +163,9 @@ class Desk:
             checked=now,
             address=visitor.address,
             agent=_shown(visitor.agent),
-            sealed=seal_contents(contents, id_hash, self._sealer),
+            sealed=b"",
         )
+        session = seal_contents(contents, session, self._sealer)
         identity = identity_of(session, claims, client.rules)
         if self._deny_list.find(identity) is not None:
             raise SignInRefused("on the deny list", _DENIED)

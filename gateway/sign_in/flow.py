@@ -25,7 +25,7 @@ class FlowRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """`acr_values` and `maximum_age_seconds` are what a step-up asked for; `handle` the session it began in."""
+    """`acr_values` and `maximum_age_seconds` are what a step-up asked for."""
 
     client: str
     state: str
@@ -35,7 +35,6 @@ class Flow:
     begun: float
     acr_values: tuple[str, ...] = ()
     maximum_age_seconds: float | None = None
-    handle: str = ""
 
     def __repr__(self) -> str:
         return f"Flow(client={self.client!r}, …)"

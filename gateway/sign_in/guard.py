@@ -80,6 +80,7 @@ class SessionGuard:
         self._sealer = sealer
         self._clients = clients
         self._idle = lifetimes.idle
+        self._absolute = lifetimes.absolute
         self._deny_list = deny_list
         self._refresh = refresh
         self._public_origin = public_origin
@@ -101,7 +102,7 @@ class SessionGuard:
         if known is None or self._monotonic() >= known.fresh_until:
             known = await self._look(id_hash, known)
         now = self._now()
-        if is_over(known.session, now, self._idle):
+        if is_over(known.session, now, self._idle) or now >= known.identity.expires:
             await self._end(id_hash, "its time is over")
         entry = self._deny_list.find(known.identity)
         if entry is not None:
@@ -154,7 +155,9 @@ class SessionGuard:
         """The same object as before, unless the session changed."""
         if known is not None and known.session.version == session.version:
             return known.identity
-        return identity_of(session, contents.claims, self._clients[session.client])
+        # a reload may have made the limit shorter than it was at the sign-in
+        expires = min(session.ends, session.created + self._absolute)
+        return identity_of(session, contents.claims, self._clients[session.client], expires)
 
     async def _end(self, id_hash: str, note: str) -> NoReturn:
         try:

@@ -17,7 +17,9 @@ from gateway.sign_in.id_token import Expected, verify_id_token
 from gateway.sign_in.provider import ProviderDoubt, ProviderRefused
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import Session, SessionStore
+from gateway.sign_in.signed import MAXIMUM_TOKEN_BYTES
 from gateway.token.claims import read_text
+from gateway.token.form import read_token
 from gateway.token.refused import TokenRefused
 
 _RETRY = (("Retry-After", "5"),)
@@ -25,6 +27,10 @@ _FINAL = frozenset({"invalid_grant"})
 """What says that the token is of no use any more; any other refusal is about the gateway as a client."""
 _PAUSE_SECONDS = 10.0
 """After a provider gave no answer, until it is asked about the same session again."""
+
+
+class _OvertakenError(Exception):
+    """The session was changed or ended meanwhile: what is in the store is right."""
 
 
 class Refreshing:
@@ -57,6 +63,8 @@ class Refreshing:
         """See Refresh. A flight goes on when its callers are cancelled: the token is used by then."""
         if not contents.refresh_token:
             return session
+        if self._now() < self._pauses.get(session.id_hash, 0.0):
+            return self._unasked(session, "the provider gave no answer a moment ago")
         flight = self._flights.get(session.id_hash)
         if flight is None:
             flight = asyncio.get_running_loop().create_task(self._ask(session, contents))
@@ -65,25 +73,25 @@ class Refreshing:
         return await asyncio.shield(flight)
 
     async def _ask(self, session: Session, contents: Contents) -> Session | None:
-        now = self._now()
-        if now < self._pauses.get(session.id_hash, 0.0):
-            return self._unasked(session, "the provider gave no answer a moment ago")
         try:
             return await self._renew(session, contents)
         except ProviderRefused as refused:
             if refused.code in _FINAL:
                 return await self._lost(session)
-            return self._unasked(session, f"the token endpoint says {refused.code}")
+            return self._pause(session, f"the token endpoint says {refused.code}")
+        except _OvertakenError:
+            return await self._store.find(session.id_hash)
         except TokenRefused:
             await self._store.end(session.id_hash)
             return None
-        except ProviderDoubt as doubt:
-            self._pause(session.id_hash, now)
-            return self._unasked(session, str(doubt))
+        except (ProviderDoubt, Denied) as doubt:  # Denied: there are no keys
+            return self._pause(session, str(doubt))
 
-    def _pause(self, id_hash: str, now: float) -> None:
+    def _pause(self, session: Session, note: str) -> Session:
+        now = self._now()
         self._pauses = {one: until for one, until in self._pauses.items() if until > now}
-        self._pauses[id_hash] = now + _PAUSE_SECONDS
+        self._pauses[session.id_hash] = now + _PAUSE_SECONDS
+        return self._unasked(session, note)
 
     def _unasked(self, session: Session, note: str) -> Session:
         """Good for the grace time, and then not without the provider."""
@@ -110,8 +118,8 @@ class Refreshing:
             fresh = await verify_id_token(
                 tokens.id_token, client.rules, client.keys, expected, self._now()
             )
-        else:
-            fresh = dict(contents.claims)
+        else:  # what userinfo said before is not said again, so that what it leaves out is gone
+            fresh = read_token(contents.id_token, MAXIMUM_TOKEN_BYTES).unverified_claims
         claims = join_claims(fresh, await client.provider.userinfo(tokens.access_token))
         # how strongly and when somebody signed in, no refresh can change (RFC 9470 section 6.2)
         kept = {name: contents.claims[name] for name in _STRENGTH if name in contents.claims}
@@ -125,12 +133,12 @@ class Refreshing:
             session,
             sid=read_text(contents.claims, "sid") or session.sid,
             checked=checked,
-            sealed=seal_contents(contents, session.id_hash, self._sealer),
             version=session.version + 1,
         )
+        fresh = seal_contents(contents, fresh, self._sealer)
         if await self._store.replace(fresh):
             return fresh
-        raise ProviderDoubt("the session was changed or ended meanwhile")
+        raise _OvertakenError
 
 
 _STRENGTH = ("acr", "amr", "auth_time")

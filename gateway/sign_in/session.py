@@ -82,7 +82,10 @@ class SessionStore(Protocol):
         ...
 
     async def end_all(self, issuer: str, subject: str, sid: str = "") -> Sequence[str]:
-        """Forget those of a subject, of a provider's session, or of both where both are given; their id hashes."""
+        """Forget those of a subject, of a provider's session, or of both where both are given; their id hashes.
+
+        A session of the subject whose own `sid` is not known may be the one that is meant, and goes too.
+        """
         ...
 
     async def of_subject(self, issuer: str, subject: str) -> Sequence[Session]:

@@ -38,10 +38,7 @@ class AuditTrail:
         self.begin(record)
         durable = self._is_durable(record)
         if durable or self.journal.lags:
-            try:
-                await self.journal.settle(durable=durable)
-            except OSError as error:
-                raise _unavailable(error) from error
+            await self._settle(durable=durable)
 
     async def close(self, record: AuditRecord) -> None:
         """Write the last line, whatever became of the request, and tell the observers. Never raises."""
@@ -62,6 +59,11 @@ class AuditTrail:
         """Whether the lines of a read are not yet as safe as they shall be when they are written."""
         return self._durable_reads or self.journal.lags
 
+    async def settle(self) -> None:
+        """Wait until they are as safe. Raises Denied."""
+        if self.reads_wait:
+            await self._settle(durable=self._durable_reads)
+
     def begin(self, record: AuditRecord) -> None:
         """Write the first line. Raises Denied."""
         try:
@@ -74,6 +76,12 @@ class AuditTrail:
         """Write the last line, and tell the observers. Never raises."""
         self._end(record)
         self._tell(record)
+
+    async def _settle(self, *, durable: bool) -> None:
+        try:
+            await self.journal.settle(durable=durable)
+        except OSError as error:
+            raise _unavailable(error) from error
 
     def _end(self, record: AuditRecord) -> None:
         line = self._lines.end(record)

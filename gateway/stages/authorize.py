@@ -106,11 +106,11 @@ class Authorize:
     ) -> None:
         """Ask for a stronger sign-in where that would be enough; nobody learns of operations otherwise."""
         try:
-            self._decided(request, roles)
+            call = self._decided(request, roles)
         except Denied:
             return
         if self._step_up is not None:
-            self._step_up.require(request, identity, (wanted,), f"roles.{roles[-1]}")
+            self._step_up.require_role(request, identity, call, (roles[-1], wanted))
 
     def held(self, request: InboundRequest, identity: Identity, user: ClusterUser) -> Held:
         """The user's roles for this request, and why others are not among them."""

@@ -87,6 +87,7 @@ class Exchange(RequestResponseCycle):
     """
 
     fault: Denied | None = None
+    is_cut = False
     serve: Serve | None = None
     method: str
     raw_target: bytes

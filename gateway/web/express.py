@@ -5,8 +5,6 @@ those of every request. Whatever is not straight (no kept connection, an error, 
 client that goes) is handed to a Visit, which goes on from there.
 """
 
-import logging
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -24,11 +22,13 @@ STANDING_SECONDS = 0.1
 _FIRST_ERROR_STATUS = 400
 
 _T = TypeVar("_T")
-_log = logging.getLogger(__name__)
 
 
 class Rider(Client, Protocol):
-    """A client that can be served without a task."""
+    """A client that can be served without a task. `is_cut`: the server has ended it, because it stops."""
+
+    @property
+    def is_cut(self) -> bool: ...
 
     def is_ready(self) -> bool:
         """Whether `respond` would be done."""
@@ -89,7 +89,10 @@ class Express(NamedTuple):
 
 
 class Handed(NamedTuple):
-    """A ride that goes on as a Visit. `outcome` is None where nothing was sent yet."""
+    """A ride that goes on as a Visit. `outcome` is None where nothing was sent yet.
+
+    `is_closed`: the last line of its record has been written.
+    """
 
     upstream: ExpressUpstream
     record: AuditRecord
@@ -97,6 +100,7 @@ class Handed(NamedTuple):
     grant: Grant | None
     outcome: Answer | BaseException | None
     started: float
+    is_closed: bool
 
 
 Resume = Callable[[Client, Handed], Coroutine[Any, Any, None]]
@@ -129,16 +133,20 @@ class Lane:
         """Begin a ride, unless the decision is too old or the rate is used up, which the stages will tell."""
         express = self.express
         now = express.now()
-        if not self.since <= now < self.until or not express.enter():
+        if not self.stands(now) or not express.enter():
             return False
         try:
             record = self._record(now)
             lease = at_once(express.pipeline.limit(self.admission.identity, self.admission.call))
-        except (Denied, WouldWaitError):
+        except Exception:  # noqa: BLE001  # whatever it is, the stages will meet it again
             express.leave()
             return False
         Ride(self, client, record, lease).begin()
         return True
+
+    def stands(self, now: float) -> bool:
+        """Whether the decision, and the credential with it, is young enough."""
+        return self.since <= now < self.until
 
     def _record(self, now: float) -> AuditRecord:
         request, identity, user, call, _ = self.admission
@@ -152,7 +160,17 @@ class Lane:
 class Ride:
     """One request on its way by callbacks; told by the slots, the connection and the client."""
 
-    __slots__ = ("_client", "_grant", "_is_over", "_lane", "_lease", "_line", "_record", "_started")
+    __slots__ = (
+        "_client",
+        "_grant",
+        "_is_closed",
+        "_is_over",
+        "_lane",
+        "_lease",
+        "_line",
+        "_record",
+        "_started",
+    )
 
     def __init__(self, lane: Lane, client: Rider, record: AuditRecord, lease: Lease) -> None:
         self._lane = lane
@@ -161,7 +179,7 @@ class Ride:
         self._lease = lease
         self._grant: Grant | None = None
         self._line: Line | None = None
-        self._is_over = False
+        self._is_over = self._is_closed = False
         self._started = monotonic()
 
     def begin(self) -> None:
@@ -169,8 +187,8 @@ class Ride:
         self._client.watch(self._gone)
         try:
             self._lane.express.seats.seat(self._lane.admission.identity, self)
-        except Denied as busy:
-            self._hand_over(busy)
+        except Exception as error:  # noqa: BLE001  # busy, or a fault of ours
+            self._hand_over(error)
 
     def seated(self, slot: Lease) -> None:
         """Called by the slots: record the request and send it."""
@@ -183,10 +201,10 @@ class Ride:
         lane = self._lane
         self._grant = grant = Grant(self._admission(), None, lane.credential, slot)
         audit, upstream = lane.express.pipeline.audit, lane.express.upstream
-        if audit.reads_wait:
+        if not lane.stands(lane.express.now()):
             return self._hand_over(None)
         self._open(audit)
-        line = upstream.take(grant)
+        line = None if audit.reads_wait else upstream.take(grant)
         if line is None:
             return self._hand_over(None)
         self._line = line
@@ -234,12 +252,15 @@ class Ride:
         record, audit, client = self._record, self._lane.express.pipeline.audit, self._client
         whole, status = answer.whole, answer.head.status
         straight = whole is not None and status < _FIRST_ERROR_STATUS and client.is_ready()
-        if whole is None or not straight or audit.reads_wait:
+        if whole is None or not straight:
             return self._hand_over(answer)
         record.status, record.bytes_out, record.complete = status, len(whole), True
         record.upstream_seconds = answer.seconds
         record.total_seconds = monotonic() - self._started
+        self._is_closed = True
         audit.end(record)
+        if audit.reads_wait:
+            return self._hand_over(answer)
         self._is_over = True  # from here on nothing fails
         client.unwatch()
         lines = b"%bx-request-id: %b\r\n" % (answer.head.lines, record.request_id.encode())
@@ -251,24 +272,24 @@ class Ride:
     # what is not straight
 
     def _gone(self) -> None:
-        """The client has hung up."""
+        """The client has hung up, or the server has."""
         if self._line is not None:
             self._line.forsake(self)
         elif self._grant is None:
             self._lane.express.seats.leave(self._lane.admission.identity, self)
-        self._hand_over(Denied(Reason.CLIENT_CLOSED))
+        is_cut = self._client.is_cut
+        reason = Denied(Reason.SHUTTING_DOWN, "cut off") if is_cut else Denied(Reason.CLIENT_CLOSED)
+        self._hand_over(reason)
 
     def _hand_over(self, outcome: Answer | BaseException | None) -> None:
         if self._is_over:
             return
         self._is_over = True
         self._client.unwatch()
-        if isinstance(outcome, Exception) and not isinstance(outcome, Denied | UpstreamFailed):
-            place = "".join(traceback.format_tb(outcome.__traceback__))
-            _log.error("request %s: %s\n%s", self._record.request_id, type(outcome).__name__, place)
         admission = self._admission() if self._grant is None else self._grant.admission
         upstream, resume = self._lane.express.upstream, self._lane.resume
-        handed = Handed(upstream, self._record, admission, self._grant, outcome, self._started)
+        record, grant = self._record, self._grant
+        handed = Handed(upstream, record, admission, grant, outcome, self._started, self._is_closed)
         self._client.hand_over(lambda client: resume(client, handed))
 
 

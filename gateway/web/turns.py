@@ -19,6 +19,12 @@ class Runs(Protocol):
     async def fail(self, error: BaseException) -> None: ...
 
 
+class Rides(Protocol):
+    """An exchange that is served without the task. `is_cut`: it is not waited for any longer."""
+
+    is_cut: bool
+
+
 class Standin(NamedTuple):
     """Stands among the server's tasks for an exchange that is served without one; all that is done to them there."""
 
@@ -31,7 +37,17 @@ class Turns:
     `cut` ends the connection of an exchange that rides (express.py) and that is not waited for any longer.
     """
 
-    __slots__ = ("_due", "_is_over", "_loop", "_standin", "_task", "_tasks", "_waiter")
+    __slots__ = (
+        "_cut",
+        "_due",
+        "_is_over",
+        "_loop",
+        "_riding",
+        "_standin",
+        "_task",
+        "_tasks",
+        "_waiter",
+    )
 
     def __init__(
         self,
@@ -41,7 +57,9 @@ class Turns:
     ) -> None:
         self._loop = loop
         self._tasks = tasks
-        self._standin = cast("asyncio.Task[None]", Standin(cut))
+        self._cut = cut
+        self._standin = cast("asyncio.Task[None]", Standin(self._cut_off))
+        self._riding: Rides | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[Runs | None] | None = None
         self._due: Runs | None = None
@@ -60,19 +78,26 @@ class Turns:
         else:
             self._due = exchange
 
-    def ride(self, memo: HeadMemo, exchange: object) -> bool:
+    def ride(self, memo: HeadMemo, exchange: Rides) -> bool:
         """Have an exchange served without the task, if its lane takes it and the one before has returned."""
         if self._waiter is None:
             return False
         self._tasks.add(self._standin)
+        self._riding = exchange
         if memo.rides(exchange):
             return True
-        self._tasks.discard(self._standin)
+        self.answered()
         return False
 
     def answered(self) -> None:
         """Whatever rode has been answered."""
+        self._riding = None
         self._tasks.discard(self._standin)
+
+    def _cut_off(self) -> None:
+        if self._riding is not None:
+            self._riding.is_cut = True
+        self._cut()
 
     def task(self) -> asyncio.Task[None] | None:
         """The one that all exchanges run in; None before the first."""
@@ -81,7 +106,7 @@ class Turns:
     def end(self) -> None:
         """No more will come: the connection is gone. What runs goes on to its own end."""
         self._is_over = True
-        self._tasks.discard(self._standin)
+        self.answered()
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -104,4 +129,12 @@ class Turns:
             self._tasks.discard(self._task)
         waiter: asyncio.Future[Runs | None] = self._loop.create_future()
         self._waiter = waiter
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            exchange = waiter.result() if waiter.done() and not waiter.cancelled() else None
+            if exchange is None or self._task is None:
+                raise
+            # cut off between its start and now: it may hold what only it gives back
+            self._loop.call_soon(self._task.cancel)
+            return exchange

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -23,7 +25,7 @@ from gateway.web.serving import Serving
 
 _MOST_PARSED_BYTES = 1_048_576
 _MOST_UNREAD_BYTES = 65_536
-_NOBODY_LISTENS = 499
+_NOBODY_LISTENS = frozenset({Reason.CLIENT_CLOSED, Reason.CLIENT_TOO_SLOW, Reason.SHUTTING_DOWN})
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class Visit:
     async def resume(self, handed: Handed) -> None:
         """Go on where callbacks could not (express.py). Raises as `run` does."""
         self._admission, self._grant = handed.admission, handed.grant
-        self._started = handed.started
+        self._started, self._closed = handed.started, handed.is_closed
         await self._see_through(self._go_on(handed))
 
     async def _see_through(self, steps: Coroutine[Any, Any, None]) -> None:
@@ -120,10 +122,8 @@ class Visit:
     def _open_lane(self, express: Express, memo: HeadMemo, grant: Grant) -> None:
         """Repeats of this head need not ask all stages again for a moment."""
         if self._answer is not None and has_lane(grant, self._answer):
-            memo.lane = Lane(express, grant, self._resume_another, self._record.time)
-
-    def _resume_another(self, client: Client, handed: Handed) -> Coroutine[Any, Any, None]:
-        return Visit(self._serving, handed.record, client).resume(handed)
+            # by what it serves with alone: a lane lasts as long as its connection, this does not
+            memo.lane = Lane(express, grant, partial(_resume, self._serving), self._record.time)
 
     async def _go_on(self, handed: Handed) -> None:
         grant, outcome = handed.grant, handed.outcome
@@ -137,26 +137,29 @@ class Visit:
         else:
             answer = await self._recovered(handed.upstream, grant, outcome)
         self._answer = answer
+        if self._closed:
+            with suppress(Denied):  # the answer is delivered all the same, as after `close`
+                await self._serving.pipeline.audit.settle()
         await self._deliver(answer)
 
     async def _send(self, grant: Grant) -> Answer:
         """What callbacks have not sent, and perhaps not even recorded."""
-        record, serving = self._record, self._serving
+        record, pipeline = self._record, self._serving.pipeline
         if not record.granted:
-            try:
-                record.granted, record.rule = True, grant.admission.call.rule
-                await serving.pipeline.audit.open(record)
-            except BaseException:
-                record.granted = False  # nothing was sent
-                raise
-        return await serving.upstream.send(grant)
+            self._grant = grant = await pipeline.renew(grant, record)
+            return await self._serving.upstream.send(grant)
+        try:
+            await pipeline.audit.settle()
+        except BaseException:
+            record.granted = False  # nothing was sent
+            raise
+        return await self._serving.upstream.send(grant)
 
     async def _recovered(
         self, upstream: ExpressUpstream, grant: Grant, outcome: Answer | UpstreamFailed
     ) -> Answer:
         if isinstance(outcome, UpstreamFailed):
             outcome = await upstream.recover(grant, outcome)
-        self._answer = outcome
         return await upstream.examined(grant, outcome)
 
     async def _deliver(self, answer: Answer) -> None:
@@ -271,7 +274,7 @@ class Visit:
             await self._close()
             self._break_off(refusal)
             return
-        if refusal.reason.status == _NOBODY_LISTENS:
+        if refusal.reason in _NOBODY_LISTENS:
             await self._close()
             return
         status, headers, body = render(refusal, record.request_id)
@@ -316,7 +319,7 @@ class Visit:
         kind = type(error).__name__
         place = "".join(traceback.format_tb(error.__traceback__))
         _log.error("request %s: %s\n%s", self._record.request_id, kind, place)
-        if self._grant is None:
+        if self._grant is None or not self._record.granted:
             return Denied(Reason.INTERNAL_ERROR, kind)
         changes = may_change_state(self._grant.admission.call)
         members = {"outcome": "unknown"} if changes else {}
@@ -353,3 +356,7 @@ class Visit:
         if self._admission is not None:
             self._admission.lease.release()
         self._serving.ended()
+
+
+def _resume(serving: Serving, client: Client, handed: Handed) -> Coroutine[Any, Any, None]:
+    return Visit(serving, handed.record, client).resume(handed)

@@ -120,13 +120,17 @@ async def test_there_is_room_for_so_many_in_all(store: SessionStore) -> None:
         ("", "sid of a", {"a"}),
         ("alice", "sid of c", set()),
         ("bob", "sid of c", {"c"}),
+        ("carol", "sid of another", {"e"}),
+        ("", "sid of another", set()),
         ("", "", set()),
     ],
 )
 async def test_a_provider_ends_the_sessions_of_a_subject_or_of_one_of_its_own_sessions(
     store: SessionStore, subject: str, sid: str, ended: set[str]
 ) -> None:
-    for one in (session("a"), session("b"), session("c", subject="bob")):
+    """A session of the subject whose `sid` was never told may be the one that is meant."""
+    untold = session("e", subject="carol", sid="")
+    for one in (session("a"), session("b"), session("c", subject="bob"), untold):
         await store.create(one, ROOM)
     foreign = session("d", issuer="https://other.example.org", sid="sid of a")
     await store.create(foreign, ROOM)

@@ -15,6 +15,7 @@ FILES = (
     "test_requirements_of_audit.py",
     "test_requirements_of_http.py",
     "test_requirements_of_limits.py",
+    "test_requirements_of_sign_in.py",
 )
 NUMBERED = re.compile(r"test_([a-z]+)_((?:[0-9]+_)+)")
 ROWS = re.findall(r"^\| (\w+) ([0-9]+) \| [^|]+ \| [^|]+ \| (.+) \|$", PAGE, re.MULTILINE)

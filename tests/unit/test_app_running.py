@@ -15,6 +15,7 @@ from gateway.edges.idempotent_upstream import IdempotentUpstream
 from tests.configurations import ISSUER, configuration, token_for, usable
 from tests.running import (
     bearer,
+    built,
     client_of,
     gateway_of,
     parts_of,
@@ -218,3 +219,18 @@ async def test_keys_and_whose_turn_it_is_outlive_every_reload(tmp_path: Path) ->
     turns = [one.turns for one in uppers if isinstance(one, IdempotentUpstream)]
     assert len(turns) == 3
     assert len(set(map(id, turns))) == 1
+
+
+async def test_a_ride_keeps_its_generation_and_begins_in_the_one_in_force_alone(
+    tmp_path: Path,
+) -> None:
+    generation = await built(gateway_of(tmp_path))
+    express = generation.serving.express
+    assert express is not None
+    assert express.enter()
+    generation.retire()
+    assert not express.enter()
+    assert not generation.is_idle.is_set()
+    express.leave()
+    assert generation.is_idle.is_set()
+    await generation.shelf.close_except(None)

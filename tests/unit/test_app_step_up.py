@@ -58,10 +58,8 @@ async def session_of(application: Application, user: str, **claims: object) -> s
     session_id, now = new_session_id(), time.time()
     id_hash, subject = hash_of(session_id), f"subject-of-{user}"
     contents = Contents({"sub": subject, "uid": user, **claims})
-    sealed = seal_contents(contents, id_hash, signing_in.contents)
-    session = Session(
-        id_hash, "campus", ISSUER, subject, "", now, now, now + 900, now, "", "", sealed
-    )
+    session = Session(id_hash, "campus", ISSUER, subject, "", now, now, now + 900, now, "", "", b"")
+    session = seal_contents(contents, session, signing_in.contents)
     await signing_in.store.create(session, Room(5, 50))
     return session_id
 

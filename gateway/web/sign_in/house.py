@@ -14,6 +14,7 @@ from gateway.sign_in.guard import Known, SessionGuard
 from gateway.sign_in.provider import ProviderDoubt
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import SessionDoubt, SessionStore
+from gateway.stages.authenticate import FailureBudget
 from gateway.web.sign_in.asked import FormTokens, browser_of, record_of
 from gateway.web.sign_in.pages import Pages
 
@@ -49,6 +50,7 @@ class House:
     """One generation's. `leave` takes the client's name and an ID token; None where there is nothing to do."""
 
     desk: Desk
+    failures: FailureBudget
     guard: SessionGuard
     store: SessionStore
     contents: Sealer

@@ -8,7 +8,7 @@ from gateway.sign_in.guard import Known
 from gateway.sign_in.provider import ProviderDoubt
 from gateway.sign_in.sealing import Unsealable
 from gateway.sign_in.session import SessionDoubt
-from gateway.web.sign_in.asked import form_of, record_of
+from gateway.web.sign_in.asked import browser_of, form_of, record_of
 from gateway.web.sign_in.cookies import no_session_cookie
 from gateway.web.sign_in.house import House, Leave, as_denied
 from gateway.web.sign_in.pages import see_other, with_cookies
@@ -28,6 +28,8 @@ def add_leaving(portal: FastAPI, house: House) -> None:
             if denied.reason is not Reason.SESSION_ENDED:
                 return house.refusal(request, denied, advice)
             response = see_other(SIGNED_OUT_PATH)  # somebody was quicker
+            if browser_of(request).session is None:
+                return response  # another site's form comes without the cookie, which may be a good one
         return with_cookies(response, [no_session_cookie()])
 
     @portal.get(SIGNED_OUT_PATH)

@@ -12,6 +12,7 @@ from gateway.sign_in.flow import Flow, FlowRefused, open_flow, seal_flow
 from gateway.sign_in.provider import ProviderDoubt
 from gateway.sign_in.session import SessionDoubt, hash_of
 from gateway.sign_in.targets import local_target
+from gateway.stages.authenticate import Attempt
 from gateway.web.sign_in.asked import (
     browser_of,
     field,
@@ -116,7 +117,7 @@ async def _callback(house: House, request: Request, name: str) -> Response:
     answered = _answered(query_of(request))
     flow = _flow(house, request, name, answered.state)
     try:
-        response = await _finish(house, request, flow, answered)
+        response = await _counted(house, request, flow, answered)
     except _FAILURES as error:
         response = house.refusal(request, *as_denied(error))
     return with_cookies(response, [no_flow_cookie(flow.state)])
@@ -140,15 +141,27 @@ def _flow(house: House, request: Request, name: str, state: str) -> Flow:
         raise SignInRefused(str(refused), AGAIN) from None
 
 
+async def _counted(house: House, request: Request, flow: Flow, answered: Answered) -> Response:
+    """Bad answers cost as much as good ones. They count for the address alone: people may share one."""
+    address, subject = record_of(request).client_address, f"sign-in {flow.state}"
+    attempt = Attempt(address, subject, b"", claims_to_be_expired=False)
+    await house.failures.check(attempt)
+    try:
+        return await _finish(house, request, flow, answered)
+    except SignInRefused:
+        await house.failures.count(attempt, is_expired=False)
+        raise
+
+
 async def _finish(house: House, request: Request, flow: Flow, answered: Answered) -> Response:
     """A new id at every sign-in; whatever session the browser had before is over.
 
     The way on is a page and no redirect: what follows is then asked for by a page of ours, and not by the
     provider's, as far as the browser can tell (Fetch Metadata counts the whole chain of redirects).
     """
+    before = browser_of(request).session
     signed_in = await house.desk.finish(flow, answered, visitor_of(request))
     ended = list(signed_in.ended)
-    before = browser_of(request).session
     if before is not None:
         id_hash = hash_of(before.reveal)
         await house.store.end(id_hash)

@@ -35,6 +35,47 @@ async def test_one_run_serves_all_that_wait() -> None:
     assert disk.runs == 2
 
 
+async def test_those_of_the_turns_of_the_loop_in_between_come_along() -> None:
+    """Two come in the first turn, and one more in each that follows."""
+    disk = Disk()
+    disk.go.set()
+    commits = GroupCommit(disk, gathering_seconds=60)
+    waiting = [asyncio.create_task(commits.wait())]
+    for _ in range(9):
+        waiting.append(asyncio.create_task(commits.wait()))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*waiting) == [1] * 10
+    assert await commits.wait() == 2
+    assert disk.runs == 2
+
+
+async def test_who_was_served_and_waits_again_comes_along_with_those_who_gathered() -> None:
+    disk = Disk()
+    commits = GroupCommit(disk, 5)
+
+    async def wait_twice() -> tuple[int, int]:
+        return await commits.wait(), await commits.wait()
+
+    first = asyncio.create_task(wait_twice())
+    await settled(lambda: bool(disk.runs))
+    gathered = asyncio.create_task(commits.wait())
+    await asyncio.sleep(0)
+    disk.go.set()
+    assert (await first, await gathered) == ((1, 2), 2)
+
+
+async def test_a_group_is_closed_although_every_turn_brings_one_more() -> None:
+    disk = Disk()
+    disk.go.set()
+    commits = GroupCommit(disk)
+    waiting = [asyncio.create_task(commits.wait())]
+    while not disk.runs:
+        assert len(waiting) < 100_000, "nobody is ever served"
+        waiting.append(asyncio.create_task(commits.wait()))
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+
+
 async def test_who_comes_during_a_run_waits_for_the_next() -> None:
     """The lines of a latecomer may not be part of the run under way."""
     disk = Disk()
@@ -56,6 +97,7 @@ async def test_a_failure_is_told_to_all_of_its_group_and_to_no_other() -> None:
     commits = GroupCommit(disk)
     outcomes = await asyncio.gather(*(commits.wait() for _ in range(3)), return_exceptions=True)
     assert [str(outcome) for outcome in outcomes] == ["[Errno 5] Input/output error"] * 3
+    assert len(set(map(id, outcomes))) == 3, "one object would gather the tracebacks of all"
     disk.error = None
     await commits.wait()
 
@@ -65,12 +107,35 @@ async def test_a_run_that_hangs_is_given_up_by_all_and_recovers_by_itself() -> N
     commits = GroupCommit(disk, 0.05)
     began = asyncio.create_task(commits.wait())
     await settled(lambda: bool(disk.runs))
-    for waiting in (began, commits.wait()):
+    gathered = asyncio.create_task(commits.wait())
+    await asyncio.sleep(0)
+    assert not commits.hangs, "the third is to come when it does"
+    for waiting in (began, gathered, commits.wait()):
         with pytest.raises(OSError, match="does not answer"):
-            await waiting
+            await asyncio.wait_for(waiting, 5)
+    assert disk.runs == 1
     disk.go.set()
     await settled(lambda: not commits.hangs)
     await commits.wait()
+    assert disk.runs == 2, "nobody has waited for another"
+
+
+async def test_a_second_disk_that_hangs_is_noticed_as_the_first_was() -> None:
+    disk = Disk()
+    commits = GroupCommit(disk, 0.05)
+    for _ in range(2):
+        disk.go.clear()
+        with pytest.raises(OSError, match="does not answer"):
+            await asyncio.wait_for(commits.wait(), 5)
+        disk.go.set()
+        await commits_again(commits)
+
+
+async def commits_again(commits: GroupCommit) -> None:
+    """Until it has, and long enough that nothing watches it any more."""
+    await settled(lambda: not commits.hangs)
+    await commits.wait()
+    await asyncio.sleep(0.25)
 
 
 async def test_an_event_loop_that_was_busy_is_no_sign_of_a_slow_disk() -> None:

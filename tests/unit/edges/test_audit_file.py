@@ -1,5 +1,6 @@
 """The audit's file: its room, its changes from outside, its rotation, and what it does on a full disk."""
 
+import asyncio
 import errno
 import os
 import stat
@@ -203,6 +204,21 @@ async def test_a_change_from_outside_gives_a_new_file_and_is_told(
     assert sink.look() is None
 
 
+async def test_a_change_is_told_to_all_that_wait_and_looked_for_after_every_sync(
+    sink: FileSink, path: Path
+) -> None:
+    sink.write(LINE)
+    await asyncio.gather(*(sink.settle(durable=True) for _ in range(3)))
+    append(path)
+    for _ in range(2):
+        outcomes = await asyncio.gather(
+            *(sink.settle(durable=True) for _ in range(3)), return_exceptions=True
+        )
+        assert [isinstance(outcome, OSError) for outcome in outcomes] == [True] * 3
+    assert sink.repair() is not None
+    await asyncio.gather(*(sink.settle(durable=True) for _ in range(3)))
+
+
 async def test_lines_that_may_not_have_reached_the_disk_are_left_behind(path: Path) -> None:
     """After a failed fdatasync the kernel forgets which pages it owes, so another one proves nothing."""
     sink = FileSink(path, 1 << 20, FakeClock())
@@ -231,6 +247,26 @@ async def test_a_disk_that_hangs_is_given_up_in_time(path: Path) -> None:
     hanging.set()
     await settled(lambda: not sink._commits.hangs)
     assert sink.repair() is None
+
+
+async def test_a_disk_that_hangs_and_then_fails_leaves_its_lines_behind_too(path: Path) -> None:
+    """Nobody waits any more when the failure comes."""
+    goes_on = threading.Event()
+
+    def hang_and_fail(_: Path) -> None:
+        goes_on.wait(10)
+        raise OSError(errno.EIO, "Input/output error")
+
+    sink = FileSink(path, 4, FakeClock(), rotated=hang_and_fail, patience_seconds=0.05)
+    sink.write(LINE)
+    assert sink.look() is not None
+    with pytest.raises(OSError, match="does not answer"):
+        await sink.settle(durable=True)
+    goes_on.set()
+    await settled(lambda: not sink._commits.hangs)
+    turn = sink.repair()
+    assert turn is not None
+    assert "may not have reached the disk" in str(turn.facts["reason"])
 
 
 # ---- a full disk

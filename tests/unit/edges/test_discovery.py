@@ -225,6 +225,10 @@ def test_the_metadata_stands_where_each_specification_says(
         ("https://idp.example.org/jwks#x", "https://idp.example.org", False),
         ("https://[::1/jwks", "https://idp.example.org", False),
         ("https://idp.example.org/ü", "https://idp.example.org", False),
+        ("https://idp.example.org;script-src/jwks", "https://idp.example.org", False),
+        ("https://idp.example.org *;x/jwks", "https://idp.example.org", False),
+        ("https://idp.example.org/jwks\r\nX: y", "https://idp.example.org", False),
+        ("https://idp.example.org/jw ks", "https://idp.example.org", False),
         ("", "https://idp.example.org", False),
     ],
 )

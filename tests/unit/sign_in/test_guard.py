@@ -2,13 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.model import Browser, Identity, Secret
 from gateway.sign_in.contents import Contents, open_contents, seal_contents
-from gateway.sign_in.guard import FRESH_SECONDS
+from gateway.sign_in.guard import FRESH_SECONDS, Lifetimes
 from gateway.sign_in.provider import ProviderDoubt, ProviderRefused
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import Session, hash_of
@@ -26,11 +27,11 @@ async def world() -> World:
     now, id_hash = made.clock(), hash_of(ID)
     claims = {"sub": "alice-sub", "preferred_username": "alice", "groups": ["hpc"], "acr": "2"}
     contents = Contents(claims, "id-token", "rt")
-    sealed = seal_contents(contents, id_hash, made.sealer)
     issuer = made.clients["campus"].rules.issuer
-    made.store.sessions[id_hash] = Session(
-        id_hash, "campus", issuer, "alice-sub", "", now, now, now + ABSOLUTE, now, "", "", sealed
+    session = Session(
+        id_hash, "campus", issuer, "alice-sub", "", now, now, now + ABSOLUTE, now, "", "", b""
     )
+    made.store.sessions[id_hash] = seal_contents(contents, session, made.sealer)
     made.providers["campus"].claims = {"groups": ["hpc"], "acr": None, "auth_time": None}
     return made
 
@@ -119,7 +120,9 @@ async def test_use_is_written_now_and_then_and_keeps_the_session(world: World) -
 async def test_what_is_remembered_of_a_session_does_not_outlive_it(world: World) -> None:
     id_hash = hash_of(ID)
     ends = world.clock() + FRESH_SECONDS / 2
-    world.store.sessions[id_hash] = replace(world.store.sessions[id_hash], ends=ends)
+    held = world.store.sessions[id_hash]
+    contents = open_contents(held, world.sealer)
+    world.store.sessions[id_hash] = seal_contents(contents, replace(held, ends=ends), world.sealer)
     await whose(world)
     world.clock.advance(FRESH_SECONDS / 2)
     assert (await refusal(world)).reason is Reason.SESSION_ENDED
@@ -244,12 +247,8 @@ async def test_a_token_that_another_process_has_used_ends_nothing(world: World) 
     await asyncio.sleep(0.01)
     held = world.store.sessions[id_hash]
     fresh = Contents({"sub": "alice-sub", "groups": ["new"]}, "", "rt-other")
-    world.store.sessions[id_hash] = replace(
-        held,
-        version=2,
-        checked=world.clock(),
-        sealed=seal_contents(fresh, id_hash, world.sealer),
-    )
+    held = replace(held, version=2, checked=world.clock())
+    world.store.sessions[id_hash] = seal_contents(fresh, held, world.sealer)
     provider.gate.set()
     assert (await task).groups == ("new",)
 
@@ -257,8 +256,8 @@ async def test_a_token_that_another_process_has_used_ends_nothing(world: World) 
 async def test_a_session_without_a_refresh_token_lives_by_its_own_limits(world: World) -> None:
     id_hash = hash_of(ID)
     claims = {"sub": "alice-sub"}
-    sealed = seal_contents(Contents(claims), id_hash, world.sealer)
-    world.store.sessions[id_hash] = replace(world.store.sessions[id_hash], sealed=sealed)
+    held = world.store.sessions[id_hash]
+    world.store.sessions[id_hash] = seal_contents(Contents(claims), held, world.sealer)
     world.clock.advance(CHECK)
     await whose(world)
     assert world.providers["campus"].refreshed == []
@@ -287,3 +286,80 @@ async def test_only_a_session_that_is_none_counts_as_a_request_without_a_token(
         await stage(make_request(bearer=None, browser=browser("x" * 43)))
     assert caught.value.reason is Reason.ANONYMOUS_THROTTLED
     assert len(anonymous.counted) == 1
+
+
+async def test_a_refresh_without_an_id_token_reads_userinfo_anew_all_the_same(
+    world: World,
+) -> None:
+    """Many providers leave the ID token out of it; who has left a group there must lose it here."""
+    provider, id_hash = world.providers["campus"], hash_of(ID)
+    claims = {"sub": "alice-sub", "groups": ["hpc", "operators"], "tenant": "t", "acr": "2"}
+    id_token = provider.id_token("n", groups=None, tenant="t")
+    contents, held = Contents(claims, id_token, "rt"), world.store.sessions[id_hash]
+    world.store.sessions[id_hash] = seal_contents(contents, held, world.sealer)
+    assert (await whose(world)).groups == ("hpc", "operators")
+    provider.tokens = {"id_token": ""}
+    provider.info = {"sub": "alice-sub", "groups": ["hpc"]}
+    for _ in range(2):
+        world.clock.advance(CHECK)
+        identity = await whose(world)
+        assert identity.groups == ("hpc",)
+        assert identity.claims["tenant"] == "t", "what the ID token said of her stays"
+        assert identity.acr == "2"
+
+
+async def test_a_session_that_is_ended_while_it_is_refreshed_is_over(world: World) -> None:
+    provider = world.providers["campus"]
+    provider.gate = asyncio.Event()
+    world.clock.advance(CHECK)
+    task = asyncio.create_task(refusal(world))
+    await asyncio.sleep(0.01)
+    await world.store.end(hash_of(ID))
+    provider.gate.set()
+    assert (await task).reason is Reason.SESSION_ENDED
+
+
+@pytest.mark.parametrize(
+    "error", [ProviderRefused("invalid_client"), Denied(Reason.KEYS_UNAVAILABLE, "no keys")]
+)
+async def test_a_provider_that_could_not_help_is_not_asked_again_at_once(
+    world: World, error: Exception
+) -> None:
+    """A provider that refuses the gateway once a second for each session may come to shut it out."""
+    world.providers["campus"].error = error
+    world.clock.advance(CHECK)
+    for _ in range(3):
+        assert (await whose(world)).subject == "alice-sub"
+        world.clock.advance(FRESH_SECONDS)
+    assert len(world.providers["campus"].refreshed) == 1
+
+
+# ---- limits
+
+
+async def test_a_shorter_absolute_limit_holds_for_the_sessions_that_there_are(
+    world: World,
+) -> None:
+    """A reload makes a new guard over the same sessions."""
+    world.guard = world.guard_with(Lifetimes(IDLE, 100.0))
+    assert (await whose(world)).expires == world.clock() + 100
+    world.clock.advance(100)
+    assert (await refusal(world)).reason is Reason.SESSION_ENDED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subject": "bob-sub"},
+        {"ends": 1_900_000_000.0},
+        {"created": 1_800_000_001.0},
+        {"client": "partner", "issuer": "https://partner.example.org"},
+    ],
+)
+async def test_a_row_that_somebody_has_changed_is_of_no_use(
+    world: World, change: dict[str, Any]
+) -> None:
+    """Who may write the file, but has no key, cannot make one person's session another's."""
+    id_hash = hash_of(ID)
+    world.store.sessions[id_hash] = replace(world.store.sessions[id_hash], **change)
+    assert (await refusal(world)).reason is Reason.SESSION_ENDED

@@ -3,7 +3,7 @@
 import pytest
 
 from soak.slow_slurm import Work
-from soak.submits import DURABILITIES, Cell, Round, as_markdown, ratio_to_off
+from soak.submit_rates import DURABILITIES, Cell, Round, as_markdown, ratio_to_off
 
 
 def rounds(rates: dict[str, list[float]], slurm: str = "serial", errors: int = 0) -> list[Round]:
@@ -28,7 +28,7 @@ def test_the_table_says_whether_the_target_was_met(durable: float, said: str) ->
     measured += rounds({"off": [100.0], "buffered": [1.0], "durable": [1.0]}, "parallel", errors=3)
     text = as_markdown(measured, ["on a machine"])
     assert text.splitlines()[0] == "- on a machine"
-    assert f"without a key {durable / 100:.2f}, {said}." in text
+    assert f"serial without a key {durable / 100:.2f}, {said}." in text
     assert f"| serial | 16 | no | durable | {durable:.0f} | {durable / 100:.2f} |" in text
     assert "| parallel | 16 | no | durable | 1 | 0.01 | 1.00 | 2.00 | 300 | 3 |" in text
 

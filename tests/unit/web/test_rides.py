@@ -379,7 +379,9 @@ async def test_a_server_that_can_wait_no_longer_cuts_it_off() -> None:
         await settled(lambda: len(at.server.seen) == 2)
         await asyncio.wait_for(at.listener.stop(0.1), 3)
         await settled(lambda: len(at.codes) == 1)
-        assert at.codes == ["client-closed"]
+        (record,) = at.world.records
+        assert (record.code, record.note) == ("shutting-down", "cut off")
+        assert (record.granted, record.complete, record.bytes_out) == (True, False, 0)
 
 
 async def test_nobody_sees_what_somebody_else_asked_for() -> None:

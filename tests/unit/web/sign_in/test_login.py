@@ -413,3 +413,22 @@ async def test_only_browsers_of_this_site_may_post(world: World) -> None:
     answer = await browser.post("/me/sessions/end", data=form, headers={"Origin": ORIGIN})
     assert answer.status_code == 303
     assert world.store.sessions == {}
+
+
+async def test_whoever_brings_bad_answers_without_end_is_not_heard_for_a_while(
+    world: World,
+) -> None:
+    """Each costs a question to the provider and a row in the store, and anybody can begin a sign-in."""
+    browser = world.browser()
+    await world.answer(browser, await world.begin(browser), code="wrong")
+    assert world.failures.counted == ["192.0.2.7"]
+    await world.answer(browser, "of no cookie")
+    await world.sign_in(browser)
+    assert len(world.failures.counted) == 1, "what costs nothing and what is right are not counted"
+    used = len(world.store.used)
+    world.failures.refusal = Denied(
+        Reason.AUTHENTICATION_THROTTLED, headers=(("Retry-After", "7"),)
+    )
+    answer = await world.answer(browser, await world.begin(browser), code="wrong")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert len(world.store.used) == used
