@@ -25,9 +25,11 @@ from gateway.app_identity import (
     make_map_user,
     make_trust,
 )
+from gateway.app_openapi import Parts, make_documents, open_documents
 from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
+from gateway.app_throttle import make_anonymous_budget, make_failure_budget
 from gateway.app_upstream import (
     Issuing,
     Surroundings,
@@ -37,12 +39,12 @@ from gateway.app_upstream import (
     make_upstream,
 )
 from gateway.config.gateway import Gateway
-from gateway.config.limit import Limit as LimitSection
 from gateway.config.limit import Rates
 from gateway.denial import Reason
+from gateway.edges.anonymous_requests import AnonymousRequests
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.edited_file import FileUnusable
-from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
+from gateway.edges.failed_attempts import AttemptMemory
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.job_owners import SlurmJobOwners
 from gateway.edges.key_turns import KeyTurns
@@ -158,19 +160,18 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     shelf = shelf or Shelf()
     buckets = shelf.take("buckets", MemoryBuckets)
     files = _open_files(config, workshop, shelf, buckets)
-    challenge, directory = bearer_challenge(_metadata_url(config)), files.mapped.directory
-    surroundings = Surroundings(directory, workshop.threads, challenge, workshop.environ)
-    issuing = make_credential(config, surroundings)
+    issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
     policy = make_policy(config.authorize, workshop.catalogue)
     around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config.idempotency, around, shelf)
+    authorize = make_authorize(config, workshop.catalogue, policy)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
-        authorize=make_authorize(config, workshop.catalogue, policy),
+        authorize=authorize,
         check_body=check_body,
         limit=make_limit(config, buckets),
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
@@ -181,7 +182,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         check_key=idempotent.check_key,
         remember_key=idempotent.remember_key,
     )
-    serving = make_serving(config, check_body, pipeline, idempotent.upstream)
+    parts = Parts(upstream, slots, idempotent.upstream, shelf)
+    documents = make_documents(config, authorize, parts)
+    serving = make_serving(config, check_body, pipeline, documents)
     return Generation(
         config=config,
         shelf=shelf,
@@ -206,6 +209,7 @@ class _Files(NamedTuple):
     mapped: Mapped
     recording: Recording
     signing_in: SigningIn | None
+    anonymous: AnonymousRequests
 
 
 def _open_files(
@@ -214,6 +218,7 @@ def _open_files(
     """Raises BuildError with everything that cannot be used."""
     server = config.server
     problems: list[str] = []
+    anonymous = make_anonymous_budget(config.limit, buckets, shelf)
     with _noting(problems, "authenticate"):
         trusted = make_trust(config.authenticate, shelf)
         with _noting(problems, "sign_in"):
@@ -224,6 +229,7 @@ def _open_files(
             config.authenticate,
             trusted,
             make_failure_budget(config.limit, buckets, shelf),
+            anonymous=anonymous,
             resource_metadata=_metadata_url(config),
             hash_key=workshop.hash_key,
             sessions=None if problems or signing_in is None else signing_in.guard,
@@ -234,7 +240,13 @@ def _open_files(
         recording = make_recording(config, workshop.observers, shelf)
     if problems:
         raise BuildError(problems)
-    return _Files(identification, mapped, recording, signing_in)
+    return _Files(identification, mapped, recording, signing_in, anonymous)
+
+
+def _make_issuing(config: Gateway, workshop: Workshop, mapped: Mapped) -> Issuing:
+    challenge = bearer_challenge(_metadata_url(config))
+    around = Surroundings(mapped.directory, workshop.threads, challenge, workshop.environ)
+    return make_credential(config, around)
 
 
 def _metadata_url(config: Gateway) -> str:
@@ -298,22 +310,6 @@ def read_rates(rates: Rates) -> dict[Risk, Rate]:
     }
 
 
-def make_failure_budget(
-    section: LimitSection, buckets: MemoryBuckets, shelf: Shelf
-) -> FailedAttempts:
-    """Failed authentications, remembered by the process whatever is reloaded."""
-    rates = FailureRates(
-        per_subject=read_rate(
-            "failed-authentications-per-subject", section.failed_authentications_per_subject
-        ),
-        per_address=read_rate("failed-authentications", section.failed_authentications),
-        expired=read_rate("expired-tokens", section.failed_authentications),
-        longest_seconds=section.longest_refusal_seconds,
-    )
-    memory = shelf.take("failed-attempts", AttemptMemory)
-    return FailedAttempts(rates, buckets, memory, time.monotonic)
-
-
 def make_portal(
     config: Gateway, files: _Files, policy: Policy, catalogue: Catalogue, receive: FirstStage
 ) -> Audited:
@@ -327,7 +323,7 @@ def make_portal(
         access = partial(describe_access, policy, catalogue, config.limit)
         house = files.signing_in.house(cluster, files.mapped.map_user, access)
     portal = build_portal(config.server.public_url, cluster, issuers, house)
-    return Audited(portal, files.recording.trail, receive.client)
+    return Audited(portal, files.recording.trail, receive.client, files.anonymous)
 
 
 def make_serving(
@@ -337,7 +333,7 @@ def make_serving(
     section = config.receive
     return Serving(
         receive=make_receive(config),
-        pipeline=pipeline,
+        pipeline=open_documents(pipeline, is_open=config.authorize.openapi_without_token),
         upstream=upstream,
         spool=Spool(section.memory_body_bytes, config.server.state_directory),
         body_limit=check_body.limit_for,

@@ -22,6 +22,7 @@ from gateway.edges.process_file import BINDINGS_FILE
 from gateway.edges.user_table import UserTableFile
 from gateway.model import Clock
 from gateway.stages.authenticate import (
+    AnonymousBudget,
     Authenticate,
     FailureBudget,
     KeySource,
@@ -70,6 +71,7 @@ def make_authenticate(
     trusted: Trust,
     failures: FailureBudget,
     *,
+    anonymous: AnonymousBudget,
     resource_metadata: str,
     hash_key: bytes,
     now: Clock = time.time,
@@ -82,6 +84,7 @@ def make_authenticate(
         deny_list,
         failures,
         now,
+        anonymous=anonymous,
         resource_metadata=resource_metadata,
         maximum_token_bytes=section.maximum_token_bytes,
         cached_tokens=section.cached_tokens,

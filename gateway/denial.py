@@ -87,6 +87,11 @@ class Reason(Enum):
         429,
         "Too many failed authentications from this address.",
     )
+    ANONYMOUS_THROTTLED = (
+        "anonymous-throttled",
+        429,
+        "Too many requests without a token from this address.",
+    )
     # map_user
     USER_UNMAPPED = ("user-unmapped", 403, "No rule maps this identity to a Slurm user.")
     USER_FORBIDDEN = (

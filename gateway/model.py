@@ -71,6 +71,7 @@ class InboundRequest(NamedTuple):
     idempotency_key: str = ""
     browser: Browser | None = None
     """None where nobody can sign in, and for clients that are no browser."""
+    if_none_match: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -24,7 +24,7 @@ from gateway.web.sign_in.house import Access, AllowedClass, House, Leave
 from gateway.web.sign_in.pages import Pages
 from tests.fake_sessions import FakeSessionStore
 from tests.fakes import FakeClock
-from tests.tokens import FakeDenyList, FakeKeys, make_token, public_jwk
+from tests.tokens import FakeAnonymous, FakeDenyList, FakeKeys, make_token, public_jwk
 
 ORIGIN = "https://slurm.example.org"
 KEYS = (b"k" * 32,)
@@ -172,7 +172,9 @@ class World:
         self.unmapped: Denied | None = None
         self.leave: Leave | None = None
         portal = build_portal(ORIGIN, "lab", [], self.house())
-        self.application = Audited(portal, self.trail, lambda _headers, peer: (peer or "", ""))
+        self.application = Audited(
+            portal, self.trail, lambda _headers, peer: (peer or "", ""), FakeAnonymous()
+        )
 
     def _client(self, name: str) -> Client:
         provider = self.providers[name]

@@ -181,6 +181,19 @@ class FakeFailures:
         self.trusted.append(digest)
 
 
+class FakeAnonymous:
+    """An AnonymousBudget that counts and can be told to refuse."""
+
+    def __init__(self) -> None:
+        self.counted: list[str] = []
+        self.refusal: Exception | None = None
+
+    async def count(self, address: str, digest: bytes | None = None) -> None:
+        self.counted.append(address)
+        if self.refusal is not None:
+            raise self.refusal
+
+
 def profile_of(issuer: str) -> Profile:
     """The profile that a test issuer has."""
     match issuer:
@@ -216,6 +229,7 @@ def make_stage(
     clock: FakeClock | None = None,
     deny_list: FakeDenyList | None = None,
     failures: FakeFailures | None = None,
+    anonymous: FakeAnonymous | None = None,
     cached_tokens: int = 100,
 ) -> Authenticate:
     """The stage over fakes; with all of ISSUERS where none is given."""
@@ -224,6 +238,7 @@ def make_stage(
         deny_list or FakeDenyList(),
         failures or FakeFailures(),
         clock or FakeClock(NOW),
+        anonymous=anonymous or FakeAnonymous(),
         resource_metadata=METADATA,
         maximum_token_bytes=16_384,
         cached_tokens=cached_tokens,

@@ -136,6 +136,13 @@ class _NobodyCounts:
         """Nothing is remembered."""
 
 
+class _AnybodyAsks:
+    """The same for whoever brings no token."""
+
+    async def count(self, address: str) -> None:
+        """Nothing is counted."""
+
+
 class _Explaining:
     """The stages of `serve`, asked one by one; nothing of them writes, forwards or makes a token."""
 
@@ -189,6 +196,7 @@ class _Explaining:
             self._gateway.authenticate,
             make_trust(self._gateway.authenticate, self.shelf),
             _NobodyCounts(),
+            anonymous=_AnybodyAsks(),
             resource_metadata=metadata_url,
             hash_key=os.urandom(32),
         ).authenticate

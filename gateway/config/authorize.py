@@ -123,6 +123,8 @@ class Authorize(Section):
 
     step_up: tuple[StepUp, ...] = ()
     roles: dict[str, Role] = Field(default_factory=dict)
+    openapi_without_token: bool = False
+    """Serve /openapi without a token too, as it is true for somebody with the role "user" alone."""
 
     @model_validator(mode="before")
     @classmethod

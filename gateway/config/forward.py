@@ -41,6 +41,9 @@ class Forward(Section):
     """Until the first byte of an answer to whatever may change something."""
     heavy_seconds: Seconds = 300.0
     """Until the first byte for heavy reads and bulk operations."""
+    openapi_seconds: Seconds = 600.0
+    """How long slurmrestd's own OpenAPI document is used before it is asked for again. A reload, and a restart of
+    slurmrestd that is noticed, ask at once."""
     buffer_bytes: Bytes = 8_388_608
     """Answers up to this size leave slurmrestd at once, however slowly the client reads."""
     minimum_bytes_per_second: Bytes = 16_384

@@ -56,6 +56,8 @@ class Limit(Section):
     """Tokens that did not verify, per client address (/64 for IPv6); the same again for genuine ones that ended."""
     failed_authentications_per_subject: Rate = "20/minute"
     """Tokens that did not verify, per client address and claimed subject."""
+    anonymous_requests: Rate = "1200/minute"
+    """Requests without a token, per client address (/64 for IPv6); the gateway's own pages count too."""
     longest_refusal_seconds: Seconds = 900.0
     """Whoever goes on failing is refused for twice as long each time, up to this."""
     queue: Count = 512

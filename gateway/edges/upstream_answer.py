@@ -63,6 +63,8 @@ class Answer:
 
     seconds = 0.0
     note = ""
+    came_straight = False
+    """As slurmrestd gave it, whole and at once; never what the gateway has made or changed itself."""
     _source: Source | None = None
     _room: "Room | None" = None
     _then: Callable[[], None] | None = None

@@ -226,6 +226,7 @@ class UpstreamConnection(asyncio.Protocol):
             answer = Answer(head, data if not more else data[: head.length])
             self.idle_since = now = monotonic()
             answer.seconds = now - self._begun
+            answer.came_straight = True
             self._end(head, intact=not more)
             waiter.set_result(answer)
             return

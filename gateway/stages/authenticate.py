@@ -85,6 +85,14 @@ class FailureBudget(Protocol):
         ...
 
 
+class AnonymousBudget(Protocol):
+    """How many requests may come without a token, by address."""
+
+    async def count(self, address: str) -> None:
+        """Count one. Raise Denied(ANONYMOUS_THROTTLED) where they are used up."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
     """An issuer, the rules for its tokens, and its keys."""
@@ -110,6 +118,7 @@ class Authenticate:
         failures: FailureBudget,
         now: Clock,
         *,
+        anonymous: AnonymousBudget,
         resource_metadata: str,
         maximum_token_bytes: int,
         cached_tokens: int,
@@ -120,6 +129,7 @@ class Authenticate:
         self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
         self._deny_list = deny_list
         self._failures = failures
+        self._anonymous = anonymous
         self._now = now
         self._maximum_token_bytes = maximum_token_bytes
         self._cached_tokens = cached_tokens
@@ -131,7 +141,7 @@ class Authenticate:
         )
 
     async def __call__(self, request: InboundRequest) -> Identity:
-        """Raise Denied with 401, 429 (too many failures) or 503 (no keys) where there is no identity."""
+        """Raise Denied with 401, 429 (too many from there) or 503 (no keys) where there is no identity."""
         if request.bearer is None:
             return await self._without_bearer(request)
         digest = request.bearer.digest()
@@ -141,14 +151,16 @@ class Authenticate:
         return await self._meet(request.bearer.reveal, digest, request.client_address)
 
     async def _without_bearer(self, request: InboundRequest) -> Identity:
-        """The identity of a session, where there is one."""
+        """The identity of a session, where there is one. Whatever is none counts as no token."""
         browser = request.browser
         if self._sessions is None or browser is None or browser.session is None:
+            await self._anonymous.count(request.client_address)
             raise Denied(Reason.TOKEN_MISSING, headers=self._missing + to_login(request))
         try:
             return await self._sessions.identify(browser, request.method)
         except Denied as denied:
             if denied.reason.status == _UNAUTHORIZED:
+                await self._anonymous.count(request.client_address)
                 denied.headers += self._missing + to_login(request)
             raise
 

@@ -17,7 +17,7 @@ from gateway.model import (
 from gateway.request.browser import check_call
 from gateway.slurm_api import Catalogue, Match, raised_risk, write_target
 from gateway.slurm_api.fields import RULED
-from gateway.slurm_api.own_jobs import HOLDS
+from gateway.slurm_api.own_jobs import HOLDS, Hold
 from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy, RolePolicy
 from gateway.users.assurance import Assurance, StepUp
 from gateway.users.conditions import Conditions, Held
@@ -141,7 +141,29 @@ class Authorize:
             _job_ids(match),
             tuple(role.name for role in allowing),
             _has_body_rules(operation, allowing[0]),
-            operation.name in HOLDS and all(role.own_jobs_only for role in allowing),
+            _own_jobs_only(operation, allowing),
+        )
+
+    def permitted(self, method: str, path: str, roles: tuple[str, ...]) -> frozenset[str] | None:
+        """What is documented at a path with names in braces -> the query parameters that may be given.
+
+        None where every such call is refused. For the OpenAPI document, by the decisions above.
+        """
+        match = self._catalogue.match(method, path.removesuffix("/"))
+        if match is None:
+            return None
+        call = match.found
+        granted, _, allowing = self._policy.decide(roles, call, call.entry.operation.risk)
+        operation = call.entry.operation
+        is_refused_later = (
+            _own_jobs_only(operation, allowing) and HOLDS[operation.name] is Hold.NEVER
+        )
+        if not granted or is_refused_later:
+            return None
+        return frozenset(
+            name
+            for name in call.query
+            if self._policy.decide(roles, call, raised_risk(call, ((name, ""),))).granted
         )
 
     def _unlisted(self, note: str, rule: str) -> Denied:
@@ -160,6 +182,11 @@ class Authorize:
         return Explanation(
             call.entry.operation, call.version_text, risk, answers, granted=granted, rule=rule
         )
+
+
+def _own_jobs_only(operation: Operation, allowing: Sequence[RolePolicy]) -> bool:
+    """One role that allows it for all jobs is enough."""
+    return operation.name in HOLDS and all(role.own_jobs_only for role in allowing)
 
 
 def _has_body_rules(operation: Operation, first: RolePolicy) -> bool:

@@ -160,6 +160,12 @@ def read_head(head: bytes) -> AnswerHead:
     return AnswerHead(status, length, keep_alive, headers, _written(headers))
 
 
+def own_head(status: int, length: int, headers: tuple[tuple[bytes, bytes], ...]) -> AnswerHead:
+    """The head of an answer that the gateway gives in slurmrestd's stead."""
+    sized = headers if status in _WITHOUT_BODY else (*headers, (b"content-length", b"%d" % length))
+    return AnswerHead(status, length, True, sized, _written(sized))
+
+
 def with_length(head: AnswerHead, length: int) -> AnswerHead:
     """The same head for a body of another length."""
     headers = tuple(

@@ -28,10 +28,10 @@ _B64TOKEN_BYTES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 _SCHEME_BYTES: Final = _TOKEN_BYTES + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-_LISTS: Final = frozenset({b"accept", b"x-forwarded-for"})
+_LISTS: Final = frozenset({b"accept", b"x-forwarded-for", b"if-none-match"})
+"""Read fields that may come several times, which means the same as once with commas."""
 _BROWSERS: Final = frozenset({b"cookie", b"sec-fetch-site", b"sec-fetch-mode", b"origin"})
 """Read where people can sign in, and only from browsers."""
-"""Read fields that may come several times, which means the same as once with commas."""
 _REPEATED: Final = {
     b"host": Reason.HOST_INVALID,
     b"authorization": Reason.CREDENTIALS_AMBIGUOUS,
@@ -117,6 +117,7 @@ class Receive:
             _printable_tail(forwarded_for),
             _idempotency_key(fields.get(b"idempotency-key")),
             _browser(fields) if self._has_sessions else None,
+            if_none_match=fields.get(b"if-none-match", b"").decode("latin-1"),
         )
 
     def client(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from gateway.denial import Denied, Reason
-from gateway.model import AuditRecord, Clock
+from gateway.model import AuditRecord, Clock, Secret
 from gateway.pipeline import note_denial
 from gateway.web.client import AsgiReceive, AsgiSend, Message, Scope
 from gateway.web.problems import render
@@ -17,6 +17,8 @@ _REASONS: Final = {
     reason.status: reason for reason in (Reason.PAGE_UNKNOWN, Reason.METHOD_NOT_ALLOWED)
 }
 _RULE: Final = "portal"
+_LOGOUT_TOKENS: Final = b"/login/backchannel/"
+"""What a provider posts here is a token, and those who left would stay signed in without it."""
 
 FindClient = Callable[[Sequence[tuple[bytes, bytes]], str | None], tuple[str, str]]
 
@@ -29,19 +31,29 @@ class Closes(Protocol):
     async def close(self, record: AuditRecord) -> None: ...
 
 
+class AnonymousBudget(Protocol):
+    """How many requests may come without a token, by address."""
+
+    async def count(self, address: str, digest: bytes | None) -> None:
+        """Count one, unless the token with this SHA-256 has verified before. Raises Denied."""
+        ...
+
+
 class Audited:
-    """What needs no token is recorded too. `find_client` reads X-Forwarded-For as receive does."""
+    """What needs no token is counted and recorded too. `find_client` reads X-Forwarded-For as receive does."""
 
     def __init__(
         self,
         application: Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]],
         audit: Closes,
         find_client: FindClient,
+        budget: AnonymousBudget,
         now: Clock = time.time,
     ) -> None:
         self._application = application
         self._audit = audit
         self._find_client = find_client
+        self._budget = budget
         self._now = now
 
     async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
@@ -58,14 +70,19 @@ class Audited:
         record.granted, record.rule = True, _RULE
         answering = _Answering(record, send)
         try:
+            if not path.startswith(_LOGOUT_TOKENS):
+                digest = _token_digest(scope["headers"])
+                await self._budget.count(record.client_address, digest)
             await self._application(
                 {**scope, "gateway.request_id": record.request_id, "gateway.record": record},
                 receive,
                 answering,
             )
+        except Denied as refusal:
+            await answering.refuse(refusal)
         except Exception:  # noqa: BLE001 (whatever it is, the client gets an answer)
             _log.exception("request %s: the portal failed", record.request_id)
-            await answering.fail()
+            await answering.refuse(Denied(Reason.INTERNAL_ERROR))
         finally:
             record.total_seconds = self._now() - began
             await self._audit.close(record)
@@ -94,10 +111,20 @@ class _Answering:
             note_denial(self._record, Denied(_REASONS.get(status, Reason.INTERNAL_ERROR)))
         self._record.status = status
 
-    async def fail(self) -> None:
-        """Say 500, unless something was said already."""
+    async def refuse(self, refusal: Denied) -> None:
+        """Say so, unless something was said already."""
         if self._record.status:
             return
-        status, headers, body = render(Denied(Reason.INTERNAL_ERROR), self._record.request_id)
+        note_denial(self._record, refusal)
+        status, headers, body = render(refusal, self._record.request_id)
         await self({"type": "http.response.start", "status": status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
+
+
+def _token_digest(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    """The SHA-256 of the bearer token that came along, as the pipeline makes it; None without one."""
+    for name, value in headers:
+        scheme, _, token = value.strip(b" \t").partition(b" ")
+        if name == b"authorization" and scheme.lower() == b"bearer":
+            return Secret(token.decode("latin-1")).digest()
+    return None

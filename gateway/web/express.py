@@ -304,7 +304,7 @@ def has_lane(grant: Grant, answer: Answer) -> bool:
         and not request.idempotency_key
         and not call.own_jobs_only
         and not may_change_state(call)
-        and answer.whole is not None
+        and answer.came_straight
         and answer.head.status < _FIRST_ERROR_STATUS
     )
 

@@ -66,7 +66,11 @@ RATES = (
 )
 GENEROUS = {
     "receive": {"maximum_ruled_body_bytes": 52_428_800},
-    "limit": {"rates": dict.fromkeys(RATES, NEVER), "failed_authentications": NEVER},
+    "limit": {
+        "rates": dict.fromkeys(RATES, NEVER),
+        "failed_authentications": NEVER,
+        "anonymous_requests": NEVER,
+    },
 }
 
 StartGateway = Callable[..., GatewayProcess]

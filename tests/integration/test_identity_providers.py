@@ -23,7 +23,7 @@ from lab.ports import free_port
 from lab.processes import wait_until
 from tests.fakes import FakeClock, make_request
 from tests.integration.conftest import NewProvider
-from tests.tokens import METADATA, FakeDenyList, FakeFailures
+from tests.tokens import METADATA, FakeAnonymous, FakeDenyList, FakeFailures
 
 KEY_AGE, STALE = 600.0, 3600.0
 
@@ -56,6 +56,7 @@ class Gateway:
             FakeDenyList(),
             FakeFailures(),
             time.time,
+            anonymous=FakeAnonymous(),
             resource_metadata=METADATA,
             maximum_token_bytes=16_384,
             cached_tokens=100,

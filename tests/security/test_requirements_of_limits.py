@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gateway.denial import Denied
 from gateway.edges.buckets import MemoryBuckets
 from gateway.model import Risk
 from gateway.stages.limit import Limit, Rate
+from gateway.web.portal import METADATA_PATH
 from gateway.web.tls import new_context, read_pair
 from lab.toml_text import Settings
 from tests.asgi_client import AsgiClient
@@ -130,6 +132,66 @@ def test_rl_2_no_field_comes_in_a_trailer(site: Site) -> None:
         assert b"\r\nratelimit: " in head
         assert b"trailer" not in head
         assert b"\r\ncontent-length: %d" % len(body) in head
+
+
+@pytest.fixture(scope="module")
+def scarce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Behind a proxy that says where its clients are."""
+    changes: Settings = {
+        "server": {"trusted_proxies": ["127.0.0.1/32"]},
+        "limit": {"anonymous_requests": "3/day"},
+    }
+    with recorded_gateway(tmp_path_factory.mktemp("scarce"), changes) as site:
+        site.forget()
+        yield site
+
+
+def statuses(site: Site, target: str, addresses: Sequence[str], bearer: str | None) -> list[int]:
+    """Of one request from each address."""
+    return [site.ask(target, f"X-Forwarded-For: {one}", bearer=bearer).status for one in addresses]
+
+
+def test_rl_6_requests_without_a_token_have_a_rate_by_address(scarce: Site) -> None:
+    """One with a token is none of them, whatever its address has done, and neither is one from nowhere."""
+    here, other = "203.0.113.60", "203.0.113.61"
+    answers = [scarce.ask(DIAG, f"X-Forwarded-For: {here}", bearer=None) for _ in range(5)]
+    assert [answer.status for answer in answers] == [401] * 3 + [429] * 2
+    assert scarce.code(answers[-1]) == "anonymous-throttled"
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert here not in json.dumps(answers[-1].headers) + answers[-1].body.decode()
+    assert statuses(scarce, DIAG, [other], None) == [401]
+    assert statuses(scarce, DIAG, [here] * 4, "nora") == [200] * 4
+    assert statuses(scarce, DIAG, [here], "x.y.z") == [401]
+    network = [f"2001:db8::{n}" for n in range(1, 5)]
+    assert statuses(scarce, DIAG, [*network, "2001:db8:0:1::1"], None) == [401] * 3 + [429, 401]
+    assert [scarce.ask(DIAG, bearer=None).status for _ in range(5)] == [401] * 5
+    scarce.forget()
+
+
+def test_rl_6_what_is_refused_without_a_token_is_recorded_and_counted(scarce: Site) -> None:
+    here = "203.0.113.70"
+    assert statuses(scarce, DIAG, [here] * 5, None)[3:] == [429] * 2
+    records = [one for one in scarce.gateway.records if one["client_address"] == here]
+    assert [one["code"] for one in records] == ["token-missing"] * 3 + ["anonymous-throttled"] * 2
+    assert {one["rule"] for one in records[3:]} == {"limit.anonymous_requests"}
+    metrics = scarce.gateway.operations("/metrics")[1].decode()
+    found = re.search(r'refusals_total\{code="anonymous-throttled"\} ([0-9.]+)', metrics)
+    assert found is not None
+    assert float(found[1]) >= 2
+
+
+def test_prm_3_the_metadata_have_a_rate_by_address_too(scarce: Site) -> None:
+    """Together with whatever else is asked for without a token; a token that has verified is always heard."""
+    here = "203.0.113.80"
+    assert statuses(scarce, METADATA_PATH, [here] * 2, None) == [200] * 2
+    assert statuses(scarce, "/gateway/nothing", [here] * 2, None) == [404, 429]
+    assert statuses(scarce, DIAG, [here], None) == [429]
+    good = token_for("olga")
+    assert statuses(scarce, METADATA_PATH, [here] * 2, good) == [429] * 2
+    assert statuses(scarce, DIAG, [here], good) == [200]
+    assert statuses(scarce, METADATA_PATH, [here] * 2, good) == [200] * 2
+    assert statuses(scarce, METADATA_PATH, ["203.0.113.81"], None) == [200]
+    scarce.forget()
 
 
 @pytest.mark.parametrize("amount", [1, 50, 999])

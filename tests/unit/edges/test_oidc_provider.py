@@ -125,7 +125,7 @@ async def test_a_private_key_signs_an_assertion(
 ) -> None:
     """RFC 7523 section 3."""
     key = RSAKey.generate_key(2048) if kind == "rsa" else ECKey.generate_key("P-256")
-    file = private_key_file(written(tmp_path / "k", key.as_pem(private=True)), None)
+    file = private_key_file(written(tmp_path / "client.key", key.as_pem(private=True)), None)
     made = provider(server, authentication="private_key_jwt", secret=file, key_id="k7")
     await made.redeem("c", "v")
     form = dict(parse_qsl(server.bodies[-1]))

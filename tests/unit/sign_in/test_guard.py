@@ -15,7 +15,7 @@ from gateway.sign_in.session import Session, hash_of
 from gateway.stages.authenticate import Authenticate
 from tests.fakes import make_request
 from tests.sign_in_world import ABSOLUTE, CHECK, GRACE, IDLE, KEYS, World
-from tests.tokens import METADATA, FakeDenyList, FakeFailures
+from tests.tokens import METADATA, FakeAnonymous, FakeDenyList, FakeFailures
 
 ID = "s" * 43
 
@@ -39,12 +39,13 @@ def browser(session: str = ID) -> Browser:
     return Browser(Secret(session), "same-origin", False, "")
 
 
-def stage_of(world: World) -> Authenticate:
+def stage_of(world: World, anonymous: FakeAnonymous | None = None) -> Authenticate:
     return Authenticate(
         [],
         FakeDenyList(),
         FakeFailures(),
         world.clock,
+        anonymous=anonymous or FakeAnonymous(),
         resource_metadata=METADATA,
         maximum_token_bytes=16_384,
         cached_tokens=10,
@@ -272,3 +273,17 @@ async def test_a_new_refresh_token_is_kept_even_if_what_follows_fails(world: Wor
     session = world.store.sessions[hash_of(ID)]
     assert open_contents(session, world.sealer).refresh_token == "rt-1"
     assert open_contents(session, world.sealer).claims["preferred_username"] == "alice"
+
+
+async def test_only_a_session_that_is_none_counts_as_a_request_without_a_token(
+    world: World,
+) -> None:
+    anonymous = FakeAnonymous()
+    anonymous.refusal = Denied(Reason.ANONYMOUS_THROTTLED)
+    stage = stage_of(world, anonymous)
+    await stage(make_request(bearer=None, browser=browser()))
+    assert anonymous.counted == []
+    with pytest.raises(Denied) as caught:
+        await stage(make_request(bearer=None, browser=browser("x" * 43)))
+    assert caught.value.reason is Reason.ANONYMOUS_THROTTLED
+    assert len(anonymous.counted) == 1

@@ -15,6 +15,7 @@ from tests.tokens import (
     ISSUERS,
     METADATA,
     NOW,
+    FakeAnonymous,
     FakeDenyList,
     FakeFailures,
     FakeKeys,
@@ -51,11 +52,13 @@ class Scene:
         self.clock = FakeClock(NOW)
         self.deny_list = FakeDenyList()
         self.failures = FakeFailures()
+        self.anonymous = FakeAnonymous()
         self.stage = make_stage(
             trusted_issuer("oidc", self.keys),
             clock=self.clock,
             deny_list=self.deny_list,
             failures=self.failures,
+            anonymous=self.anonymous,
             cached_tokens=cached_tokens,
         )
 
@@ -314,6 +317,20 @@ async def test_missing_credentials_are_no_failed_authentication() -> None:
     assert scene.failures.checked == scene.failures.counted == []
 
 
+async def test_a_request_without_a_token_is_counted_by_its_address_and_one_with_any_token_is_not() -> (
+    None
+):
+    scene = Scene()
+    scene.anonymous.refusal = THROTTLED
+    with pytest.raises(Denied) as caught:
+        await scene.stage(make_request(bearer=None))
+    assert caught.value is THROTTLED
+    assert scene.anonymous.counted == [make_request().client_address]
+    await scene.sees(good_token())
+    await scene.refuses("a.b.c")
+    assert len(scene.anonymous.counted) == 1
+
+
 async def test_keys_that_cannot_be_had_are_no_verdict_on_the_token() -> None:
     scene = Scene()
     scene.keys.error = UNAVAILABLE
@@ -354,6 +371,7 @@ def test_a_challenge_that_could_not_be_quoted_is_refused_at_the_start() -> None:
             FakeDenyList(),
             FakeFailures(),
             FakeClock(),
+            anonymous=FakeAnonymous(),
             resource_metadata='https://x.example/"',
             maximum_token_bytes=1,
             cached_tokens=1,

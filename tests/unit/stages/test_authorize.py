@@ -349,3 +349,66 @@ def test_the_class_of_a_call_without_parameters_is_that_of_its_operation() -> No
     for entry in CATALOGUE.entries:
         for call in CATALOGUE.versions_of(entry):
             assert raised_risk(call, ()) is entry.operation.risk
+
+
+@pytest.mark.parametrize(
+    ("roles", "method", "path", "expected"),
+    [
+        (("user",), "GET", "/slurm/v0.0.42/jobs", {"update_time", "flags"}),
+        (("user",), "GET", "/slurm/v0.0.38/jobs", {"update_time"}),
+        (("user",), "GET", "/slurm/v0.0.42/job/{job_id}", {"update_time", "flags"}),
+        (("user",), "GET", "/slurmdb/v0.0.36/qos/{qos_name}", set()),
+        (("user",), "GET", "/slurm/v0.0.42/nodes/", {"update_time", "flags"}),
+        (("user",), "GET", "/openapi/v3", set()),
+        (("user",), "GET", "/slurm/v0.0.42/reconfigure/", None),
+        (("user",), "POST", "/slurm/v0.0.42/node/{node_name}", None),
+        (("user",), "GET", "/slurm/v0.0.46/jobs", None),
+        (("user",), "GET", "/slurm/v0.0.42/unheard_of", None),
+        (("user", "operator"), "GET", "/slurm/v0.0.42/shares", None),
+        (("user", "operator"), "POST", "/slurm/v0.0.43/reservation", set()),
+        ((), "GET", "/slurm/v0.0.42/jobs", None),
+    ],
+)
+def test_what_is_documented_is_permitted_as_calls_are_decided(
+    roles: tuple[str, ...], method: str, path: str, expected: set[str] | None
+) -> None:
+    assert CONFIGURED.permitted(method, path, roles) == expected
+
+
+def test_a_parameter_that_raises_the_class_is_permitted_to_whoever_has_that_class() -> None:
+    path = "/slurmdb/v0.0.42/jobs"
+    plain = CONFIGURED.permitted("GET", path, ("user",))
+    more = CONFIGURED.permitted("GET", path, ("user", "operator"))
+    assert plain is not None
+    assert more is not None
+    assert more - plain == {"show_batch_script", "show_job_environment"}
+
+
+def test_what_is_always_refused_to_those_held_to_their_own_jobs_is_not_permitted() -> None:
+    own = Rules(allow=[risk.value for risk in Risk], own_jobs_only=True)
+    held = stage(user=own, operator=EVERYTHING)
+    path = "/slurmdb/v0.0.45/job/{job_id}"
+    assert held.permitted("POST", path, ("user",)) is None
+    assert held.permitted("GET", path, ("user",)) is not None
+    assert held.permitted("POST", path, ("user", "operator")) is not None
+
+
+@pytest.mark.parametrize("roles", [("user",), ("user", "operator")])
+def test_no_call_passes_that_is_not_permitted_and_every_permitted_one_does(
+    roles: tuple[str, ...],
+) -> None:
+    """Each operation in each version, asked for by a value that its parameter takes."""
+    values = {"job-id": "7", "wckey": "7"}
+    for entry in CATALOGUE.entries:
+        for call in CATALOGUE.versions_of(entry):
+            place = "{x}" if entry.parameter else ""
+            value = values.get(entry.parameter.kind.name, "name") if entry.parameter else ""
+            method = entry.operation.method
+            permitted = CONFIGURED.permitted(method, f"{call.before}{place}{call.after}", roles)
+            query: Query = (("user", "alice"),) if entry.needs_condition else ()
+            try:
+                ask(CONFIGURED, method, f"{call.before}{value}{call.after}", query, roles)
+            except Denied:
+                assert permitted is None, (method, call.before)
+            else:
+                assert permitted is not None, (method, call.before)

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.edges.slots import FairSlots
-from gateway.model import AuthorizedCall, InboundRequest
-from gateway.stages.forward import Patience
+from gateway.edges.slurmrestd import Slurmrestd
+from gateway.edges.upstream_answer import Answer
+from gateway.model import AuthorizedCall, Grant, InboundRequest
+from gateway.stages.forward import Patience, with_length
 from gateway.web.express import WouldWaitError, at_once
 from tests.fakes import make_identity
 from tests.scripted_upstream import Script, Seen, Wire, answer, answering
@@ -99,6 +102,29 @@ async def test_without_a_token_nothing_rides() -> None:
         for _ in range(3):
             caller.writer.write(head)
             assert (await caller.answer())[0] == 200
+        assert (at.visits, at.rides) == (3, 0)
+
+
+class Answering:
+    """An upstream that gives an answer of its own, as for a document or a stored answer."""
+
+    def __init__(self, upstream: Slurmrestd) -> None:
+        self._upstream = upstream
+
+    async def send(self, grant: Grant) -> Answer:
+        answer = await self._upstream.send(grant)
+        return Answer(with_length(answer.head, 3), b"own")
+
+
+async def test_what_the_gateway_answers_itself_never_rides() -> None:
+    """A ride goes straight to slurmrestd, past whatever stands before it."""
+    async with gateway(then(FIRST, FIRST), seats=FairSlots(8, 100, 5.0)) as at:
+        serving = at.world.serving
+        at.world.serving = replace(serving, upstream=Answering(at.client.slurmrestd))
+        caller = await at.call()
+        for _ in range(3):
+            caller.writer.write(GET)
+            assert (await caller.answer())[2] == b"own"
         assert (at.visits, at.rides) == (3, 0)
 
 

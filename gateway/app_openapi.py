@@ -1,0 +1,98 @@
+"""The configuration, and the stages and edges that it made -> OpenAPI documents, and who may have them."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from gateway.app_shelf import Shelf
+from gateway.app_upstream import Upstream
+from gateway.config.authenticate import Issuer
+from gateway.config.gateway import Gateway
+from gateway.edges.discovery import trust
+from gateway.edges.issuer_metadata import (
+    IssuerMetadata,
+    NoMetadata,
+    all_facts,
+    make_issuer_metadata,
+)
+from gateway.edges.openapi_documents import FORMS, OpenapiDocuments, Slots, Terms
+from gateway.edges.openapi_documents import Upstream as Forwarding
+from gateway.model import Admission
+from gateway.openapi.corrections import read_corrections
+from gateway.openapi.own_part import Publisher
+from gateway.pipeline import Pipeline
+from gateway.stages.authorize import Authorize
+from gateway.stages.open_document import NobodyIsNobody, NothingForNobody, OrNobody
+
+
+@dataclass(frozen=True, slots=True)
+class _Permissions:
+    """The stage, asked as the documents ask it."""
+
+    authorize: Authorize
+
+    def roles_of(self, admission: Admission) -> tuple[str, ...]:
+        """Those that are held now."""
+        return self.authorize.held(admission.request, admission.identity, admission.user).roles
+
+    def permitted(self, method: str, path: str, roles: tuple[str, ...]) -> frozenset[str] | None:
+        """See Authorize."""
+        return self.authorize.permitted(method, path, roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What documents need from the rest of the gateway. `forwarding` takes all other grants."""
+
+    upstream: Upstream
+    slots: Slots
+    forwarding: Forwarding
+    shelf: Shelf
+
+
+def make_documents(config: Gateway, authorize: Authorize, parts: Parts) -> OpenapiDocuments:
+    """In front of what forwards. Made anew by every reload, so that slurmrestd is asked again."""
+    terms = Terms(
+        keep_seconds=config.forward.openapi_seconds,
+        generation=lambda: parts.upstream.pool.generation,
+        publisher=make_publisher(config, parts.shelf),
+        corrections=read_corrections(),
+        monotonic=time.monotonic,
+    )
+    return OpenapiDocuments(parts.forwarding, parts.slots, _Permissions(authorize), terms)
+
+
+def make_publisher(config: Gateway, shelf: Shelf) -> Callable[[], Awaitable[Publisher]]:
+    """Who serves the documents, with what is known of the issuers at the time."""
+    server = config.server
+    sources = [make_metadata(issuer, shelf) for issuer in config.authenticate.issuers]
+
+    async def publisher() -> Publisher:
+        return Publisher(server.public_url, server.cluster, await all_facts(sources))
+
+    return publisher
+
+
+def make_metadata(issuer: Issuer, shelf: Shelf) -> IssuerMetadata | NoMetadata:
+    """Raises OSError for an authority that cannot be read."""
+    if issuer.jwks_file is not None or issuer.jwks_url is not None:
+        return NoMetadata(issuer.issuer)
+    authority = issuer.ca_file.read_bytes() if issuer.ca_file else b""
+    return shelf.take(
+        ("metadata", issuer.issuer, issuer.discovery, authority),
+        lambda: make_issuer_metadata(
+            issuer.issuer, issuer.discovery, trust(issuer.ca_file), time.monotonic
+        ),
+    )
+
+
+def open_documents(pipeline: Pipeline, *, is_open: bool) -> Pipeline:
+    """The same stages, which let whoever asks for a document through without a token, where that is set."""
+    if not is_open:
+        return pipeline
+    return replace(
+        pipeline,
+        authenticate=OrNobody(pipeline.authenticate, frozenset(FORMS)),
+        map_user=NobodyIsNobody(pipeline.map_user),
+        credential=NothingForNobody(pipeline.credential),
+    )

@@ -1,0 +1,1 @@
+"""slurmrestd's own OpenAPI document -> the one that is true for a caller of the gateway. Pure."""
