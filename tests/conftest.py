@@ -12,8 +12,13 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 from tests.canaries import Leak, search
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 MOVED = "moved: "
 """How the reason begins when a Debian suite has another Slurm by now; the lab's own tests count what is left."""
