@@ -27,6 +27,8 @@ EXCEPTIONS: tuple[tuple[str, str], ...] = (
     ("*.key", "a key file: where the key belongs"),
     ("pem", "a key file of Slurm as old pages have it made: where the key belongs"),
     ("token", "a token that a test hands over by `--token-file` or `[credential] token_file`"),
+    ("alice.header", "the token of the demo's curl lines, in a file of mode 0600 (test_demo.py)"),
+    ("job.json", "the job that the demo's curl lines submit"),
 )
 """(name of a file, why it may hold a secret)."""
 

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,19 @@ def copy_sources(target: Path) -> None:
                 shutil.copy(ROOT / source, place)
 
 
-def test_the_install_steps_of_the_image_give_a_gateway_that_runs(tmp_path: Path) -> None:
-    """The virtual environment holds what the lock file names, and every page and table of ours."""
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """The image's files, and gone afterwards: libraries hold examples of keys and tokens (canaries.py)."""
     copy_sources(tmp_path)
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+def test_the_install_steps_of_the_image_give_a_gateway_that_runs(root: Path) -> None:
+    """The virtual environment holds what the lock file names, and every page and table of ours."""
     (step,) = re.findall(r"^RUN sh (\S+) (\S+) (\S+)$", build_stage(), re.MULTILINE)
-    script, source, _ = [str(tmp_path / str(part).lstrip("/")) for part in step]
-    venv = tmp_path / "venv"
+    script, source, _ = [str(root / str(part).lstrip("/")) for part in step]
+    venv = root / "venv"
     subprocess.run(["sh", script, source, str(venv)], check=True)
     command = [str(venv / "bin/slurm-gateway"), "--version"]
     assert (
@@ -47,7 +55,7 @@ def test_the_install_steps_of_the_image_give_a_gateway_that_runs(tmp_path: Path)
         check=True,
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=root,
     )
     assert page.stdout.startswith("# busy (503)")
 
