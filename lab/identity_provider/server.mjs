@@ -94,5 +94,10 @@ async function signIn(ctx, next) {
   ctx.status = 303;
 }
 
+// Tests count what was asked for.
+const grant = (ctx) => `${ctx.oidc.params.grant_type} for ${ctx.oidc.client?.clientId}`;
+provider.on('grant.success', (ctx) => console.log(`granted ${grant(ctx)}`));
+provider.on('grant.error', (ctx, error) => console.log(`refused ${grant(ctx)}: ${error.message}`));
+
 provider.use(signIn);
 createServer(provider.callback()).listen(settings.port, '127.0.0.1');
