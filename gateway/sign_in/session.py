@@ -81,10 +81,13 @@ class SessionStore(Protocol):
         """Forget one; whether there was one."""
         ...
 
-    async def end_all(self, issuer: str, subject: str, sid: str = "") -> Sequence[str]:
+    async def end_all_once(
+        self, key: str, expires: float, issuer: str, subject: str, sid: str = ""
+    ) -> Sequence[str] | None:
         """Forget those of a subject, of a provider's session, or of both where both are given; their id hashes.
 
         A session of the subject whose own `sid` is not known may be the one that is meant, and goes too.
+        None where the key was used before. Both or neither are done: what fails may be tried again.
         """
         ...
 

@@ -1,5 +1,7 @@
 """[sign_in] of a configuration: what is built of it, and which mistakes are told before anything starts."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,12 @@ import pytest
 from gateway.app_sign_in import SigningIn
 from gateway.config.load import validate
 from gateway.config.problem import ConfigurationError
+from gateway.edges.process_file import SESSIONS_FILE
 from gateway.edges.provider_metadata import Endpoints
 from gateway.sign_in.provider import ProviderDoubt
 from lab.toml_text import merged
 from tests.configurations import ISSUER, settings
-from tests.running import built, gateway_of
+from tests.running import built, gateway_of, parts_of, running
 from tests.unit.test_app_step_up import with_sessions
 
 COGNITO = "https://pool.auth.eu-central-1.amazoncognito.com/oauth2/authorize"
@@ -78,6 +81,41 @@ async def test_a_provider_that_was_never_reached_is_a_doubt(tmp_path: Path) -> N
     parts = await signing_in(tmp_path, metadata_url="http://127.0.0.1:9/x")
     with pytest.raises(ProviderDoubt):
         await parts.providers["campus"].endpoints()
+
+
+async def test_a_store_of_sessions_that_fails_is_told_and_leaves_the_gateway_ready(
+    tmp_path: Path,
+) -> None:
+    """Calls with a token need no session."""
+    async with running(gateway_of(tmp_path, with_sessions(tmp_path, {}))) as application:
+        assert (await parts_of(application))["sessions"] == {"ok": True, "detail": ""}
+        file = application.current.config.server.state_directory / SESSIONS_FILE
+        file.rename(tmp_path / "away")
+        parts = await parts_of(application)
+        assert parts["ready"]
+        assert not parts["sessions"]["ok"]
+        assert f"{file} cannot be used" in parts["sessions"]["detail"]
+        (tmp_path / "away").rename(file)
+        assert (await parts_of(application))["sessions"]["ok"]
+
+
+async def test_a_store_that_only_reads_is_told_too(tmp_path: Path) -> None:
+    """As on a full disk: whoever has a session is let in, and nobody new can be."""
+    async with running(gateway_of(tmp_path, with_sessions(tmp_path, {}))) as application:
+        signing_in = application.current.signing_in
+        assert signing_in is not None
+        with closing(sqlite3.connect(signing_in.store._path, isolation_level=None)) as other:
+            other.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON used BEGIN SELECT RAISE(ABORT, 'full'); END"
+            )
+            assert await signing_in.store.find("nobody") is None
+            part = (await parts_of(application))["sessions"]
+            assert not part["ok"]
+            assert "full" in part["detail"]
+            other.execute("DROP TRIGGER full")
+            other.execute("BEGIN IMMEDIATE")
+            assert (await parts_of(application))["sessions"]["detail"] == "no answer in 1 s"
+        assert (await parts_of(application))["sessions"]["ok"]
 
 
 BASE = {
