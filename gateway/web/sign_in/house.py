@@ -15,7 +15,7 @@ from gateway.sign_in.provider import ProviderDoubt
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import SessionDoubt, SessionStore
 from gateway.stages.authenticate import FailureBudget
-from gateway.web.sign_in.asked import FormTokens, browser_of, record_of
+from gateway.web.sign_in.asked import FormTokens, record_of, visiting_browser
 from gateway.web.sign_in.cookies import no_session_cookie
 from gateway.web.sign_in.pages import Pages, with_cookies
 
@@ -82,7 +82,7 @@ class House:
 
     async def visiting(self, request: Request, *, is_page: bool = True) -> Known:
         """Whose session asks for a page. Raises Denied."""
-        known = await self.guard.find(browser_of(request), request.method, is_page=is_page)
+        known = await self.guard.find(visiting_browser(request), request.method, is_page=is_page)
         record_of(request).identity = known.identity
         return known
 

@@ -432,3 +432,20 @@ async def test_whoever_brings_bad_answers_without_end_is_not_heard_for_a_while(
     answer = await world.answer(browser, await world.begin(browser), code="wrong")
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
     assert len(world.store.used) == used
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/me"), ("POST", "/me/sessions/end"), ("POST", "/logout")]
+)
+async def test_a_session_beside_a_token_is_none(world: World, method: str, path: str) -> None:
+    """As on the paths of Slurm: whose request it is has one answer."""
+    browser = world.browser()
+    await world.sign_in(browser)
+    both = {"Authorization": "Bearer a.b.c"}
+    answer = await browser.request(method, path, headers=both, data={"which": "all"})
+    assert answer.status_code == Reason.CREDENTIALS_AMBIGUOUS.status
+    assert "not both" in answer.text
+    assert (world.last.code, world.last.identity) == ("credentials-ambiguous", None)
+    assert len(world.store.sessions) == 1
+    assert (await browser.get("/me")).status_code == 200
+    assert (await world.browser().get("/me", headers=both)).headers["location"] == "/login"
