@@ -35,7 +35,7 @@ const provider = new Provider(settings.issuer, {
   // Logout tokens go to a gateway on this machine, which the provider does not call of itself.
   fetch: (url, options) => { delete options.dispatcher; return fetch(url, options); },
   scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
-  claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email'], groups: ['groups'] },
+  claims: { openid: ['sub', 'amr'], profile: ['preferred_username'], email: ['email'], groups: ['groups'] },
   pkce: { required: () => true },
   findAccount: (ctx, sub) => userBySubject[sub] && { accountId: sub, claims: () => claimsOf(userBySubject[sub]) },
   extraTokenClaims: (ctx, token) => {

@@ -170,6 +170,9 @@ def test_a_stronger_sign_in_is_asked_for_done_and_enough(site: Site) -> None:
     assert after.value != before.value
     answer = browser.open(diag)
     assert answer.status == 200, answer.body
+    record = site.gateway.audit_record(answer.headers["x-request-id"])
+    assert (record["acr"], record["amr"]) == (ACR, ["pwd", "otp"])
+    assert record["time"][:10] <= record["auth_time"][:19] <= record["time"][:19]
 
 
 def test_a_code_works_once_and_in_one_browser(site: Site) -> None:
