@@ -16,6 +16,7 @@ from gateway.sign_in.provider import ProviderDoubt, ProviderRefused, Tokens
 from gateway.sign_in.refreshing import Refreshing
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import Room
+from gateway.sign_in.session_id import SessionIds
 from gateway.sign_in.signed import ClientRules
 from gateway.web.audited import Audited
 from gateway.web.portal import build_portal
@@ -143,6 +144,7 @@ class World:
         self.failures = FakeFailures()
         self.trail = FakeTrail()
         self.keys = FakeKeys(public_jwk("oidc"))
+        self.ids = SessionIds(KEYS)
         self.sealer, self.flows = Sealer(KEYS, "sessions"), Sealer(KEYS, "flows")
         self.providers = {
             name: ScriptedProvider(name, f"https://{name}.example.org", self.clock)
@@ -162,6 +164,7 @@ class World:
             self.clients,
             self.store,
             self.sealer,
+            self.ids,
             lifetimes=Lifetimes(IDLE, ABSOLUTE),
             room=Room(3, 10),
             deny_list=self.deny_list,
@@ -179,6 +182,7 @@ class World:
         return SessionGuard(
             self.store,
             self.sealer,
+            self.ids,
             {name: client.rules for name, client in self.clients.items()},
             lifetimes=lifetimes,
             deny_list=self.deny_list,

@@ -1,13 +1,10 @@
 """What the gateway keeps of somebody who has signed in, and the store that keeps it."""
 
 import hashlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-ID_CHARACTERS = 43
-_ID_BYTES = 32
 _HANDLE_DIGITS = 16
 
 
@@ -102,11 +99,6 @@ class SessionStore(Protocol):
     async def purge(self, now: float, idle_seconds: float) -> int:
         """Forget what is over; how many sessions that were."""
         ...
-
-
-def new_session_id() -> str:
-    """256 bits for a cookie."""
-    return secrets.token_urlsafe(_ID_BYTES)
 
 
 def hash_of(session_id: str) -> str:

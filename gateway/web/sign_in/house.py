@@ -14,7 +14,7 @@ from gateway.sign_in.guard import Known, SessionGuard
 from gateway.sign_in.provider import ProviderDoubt
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import SessionDoubt, SessionStore
-from gateway.stages.authenticate import FailureBudget
+from gateway.stages.authenticate import FailureBudget, count_forged
 from gateway.web.sign_in.asked import FormTokens, record_of, visiting_browser
 from gateway.web.sign_in.cookies import no_session_cookie
 from gateway.web.sign_in.pages import Pages, with_cookies
@@ -82,8 +82,14 @@ class House:
 
     async def visiting(self, request: Request, *, is_page: bool = True) -> Known:
         """Whose session asks for a page. Raises Denied."""
-        known = await self.guard.find(visiting_browser(request), request.method, is_page=is_page)
-        record_of(request).identity = known.identity
+        browser, record = visiting_browser(request), record_of(request)
+        try:
+            known = await self.guard.find(browser, request.method, is_page=is_page)
+        except Denied:
+            if browser.session is not None and self.guard.is_forged(browser.session):
+                await count_forged(self.failures, record.client_address, browser.session)
+            raise
+        record.identity = known.identity
         return known
 
     def refusal(self, request: Request, denied: Denied, advice: str = "") -> Response:

@@ -449,3 +449,23 @@ async def test_a_session_beside_a_token_is_none(world: World, method: str, path:
     assert len(world.store.sessions) == 1
     assert (await browser.get("/me")).status_code == 200
     assert (await world.browser().get("/me", headers=both)).headers["location"] == "/login"
+
+
+async def test_a_made_up_session_counts_against_its_address_and_an_ended_one_does_not(
+    world: World,
+) -> None:
+    browser = world.browser()
+    await world.sign_in(browser)
+    world.store.sessions.clear()
+    world.guard.forget(list(world.guard._known))
+    assert (await browser.get("/me")).headers["location"] == "/login"
+    assert world.failures.counted == []
+    made_up = {"Cookie": f"{SESSION}={'x' * 43}"}
+    assert (await world.browser().get("/me", headers=made_up)).headers["location"] == "/login"
+    assert world.failures.counted == ["192.0.2.7"]
+    world.failures.refusal = Denied(
+        Reason.AUTHENTICATION_THROTTLED, headers=(("Retry-After", "7"),)
+    )
+    answer = await world.browser().get("/me", headers=made_up)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert "Wait a few minutes" in answer.text
