@@ -61,6 +61,11 @@ class OidcProvider:
         """Raises ProviderDoubt."""
         return await self._endpoints()
 
+    async def try_out(self) -> Endpoints:
+        """Its endpoints, once the gateway's own credential could be read too. Raises ProviderDoubt."""
+        await self._secret()
+        return await self._endpoints()
+
     async def authorization_url(self, flow: Flow) -> str:
         """See Provider. PKCE with S256 always (RFC 9700 section 2.1.1)."""
         endpoint = (await self._endpoints()).authorization

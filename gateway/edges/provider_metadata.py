@@ -24,13 +24,17 @@ _RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """URLs, empty where the provider has none. `names_itself`: answers carry `iss` (RFC 9207)."""
+    """URLs, empty where the provider has none. `names_itself`: answers carry `iss` (RFC 9207).
+
+    `acr_values` are those that it says it knows, None where it says nothing of them.
+    """
 
     authorization: str
     token: str
     userinfo: str
     end_session: str
     names_itself: bool
+    acr_values: frozenset[str] | None = None
 
 
 class ProviderMetadata:
@@ -80,6 +84,7 @@ class ProviderMetadata:
             self._url_in(metadata, "userinfo_endpoint"),
             self._url_in(metadata, "end_session_endpoint"),
             metadata.get("authorization_response_iss_parameter_supported") is True,
+            _texts(metadata.get("acr_values_supported")),
         )
 
     def _url_in(self, metadata: dict[str, Any], name: str, *, is_needed: bool = False) -> str:
@@ -89,3 +94,9 @@ class ProviderMetadata:
         if url is not None or is_needed:
             raise FetchFailed(f"{name} is not an https URL")
         return ""
+
+
+def _texts(value: object) -> frozenset[str] | None:
+    if not isinstance(value, list):
+        return None
+    return frozenset(one for one in value if isinstance(one, str))

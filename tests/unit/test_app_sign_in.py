@@ -131,6 +131,17 @@ def client(**changes: Any) -> dict[str, Any]:
     return {"clients": [{name: value for name, value in made.items() if value is not None}]}
 
 
+STEP_UP_1 = "authorize.step_up[1].acr_values"
+
+
+def step_up(*rules: tuple[str, list[str]]) -> dict[str, Any]:
+    rows = [{"operations": [name], "acr_values": values} for name, values in rules]
+    for row in rows:
+        if not row["acr_values"]:
+            row["maximum_authentication_seconds"] = 60.0  # type: ignore[assignment]  # a table
+    return {"authorize": {"step_up": rows}}
+
+
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
@@ -155,6 +166,11 @@ def client(**changes: Any) -> dict[str, Any]:
             {"authorize": {"roles": {"user": {"acr_values": ['a"b']}}}},
             "authorize.roles.user.acr_values[0]",
         ),
+        (step_up(("SUBMIT", ["a", "b"]), ("POST /slurm/*/job/submit", ["c"])), STEP_UP_1),
+        (
+            step_up(("READ", ["a"]), ("SUBMIT", ["c"]), ("READ", ["b"])),
+            "authorize.step_up[2].acr_values",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place(changes: dict[str, Any], place: str) -> None:
@@ -162,3 +178,36 @@ def test_a_mistake_is_told_with_its_place(changes: dict[str, Any], place: str) -
     with pytest.raises(ConfigurationError) as caught:
         validate(merged(merged(settings(), {"sign_in": BASE}), changes))
     assert place in [problem.place for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [("SUBMIT", ["a", "b"]), ("POST /slurm/*/job/submit", ["b", "c"])],
+        [("SUBMIT", ["a"]), ("READ", ["b"])],
+        [("SUBMIT", ["a"]), ("SUBMIT", [])],
+        [("SUBMIT", []), ("SUBMIT", ["a"])],
+    ],
+)
+def test_rules_that_somebody_can_meet_are_no_mistake(rules: list[tuple[str, list[str]]]) -> None:
+    validate(merged(settings(), step_up(*rules)))
+
+
+def test_cognito_alone_gives_no_acr_and_is_told_so() -> None:
+    (issuer,) = settings()["authenticate"]["issuers"]
+    cognito = {**issuer, "profile": "cognito", "audiences": None, "client_ids": ["web"]}
+    cognito = {name: value for name, value in cognito.items() if value is not None}
+    role = {"allow": ["READ"], "acr_values": ["a"]}
+    wants = {"step_up": [{"operations": ["SUBMIT"], "acr_values": ["a"]}], "roles": {"user": role}}
+    alone = {"authenticate": {"issuers": [cognito]}, "authorize": wants}
+    with pytest.raises(ConfigurationError) as caught:
+        validate(merged(settings(), alone))
+    assert [problem.place for problem in caught.value.problems] == [
+        "authorize.step_up[0].acr_values",
+        "authorize.roles.user.acr_values",
+    ]
+    other = {**issuer, "issuer": "https://other.example.org"}
+    beside = {"authenticate": {"issuers": [cognito, other]}, "authorize": wants}
+    validate(merged(settings(), beside))
+    age = {"step_up": [{"operations": ["SUBMIT"], "maximum_authentication_seconds": 60.0}]}
+    validate(merged(settings(), {"authenticate": {"issuers": [cognito]}, "authorize": age}))
