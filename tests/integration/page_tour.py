@@ -19,7 +19,7 @@ AWAY = "partner"
 
 
 def two_issuers(settings: Settings) -> Settings:
-    """Changes that add an issuer that does not answer, so that there is a choice, and the usual rates."""
+    """Changes that add an issuer that does not answer, so that there is a choice."""
     issuer = f"http://localhost:{free_port()}"
     secret = settings["sign_in"]["clients"][0]["client_secret_file"]
     added = {"issuer": issuer, "audiences": ["https://nowhere.example.org"]}
@@ -33,7 +33,6 @@ def two_issuers(settings: Settings) -> Settings:
     return {
         "authenticate": {"issuers": [*settings["authenticate"]["issuers"], added]},
         "sign_in": {"clients": [*settings["sign_in"]["clients"], client]},
-        "limit": {"rates": None},
     }
 
 

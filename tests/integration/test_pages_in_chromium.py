@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from gateway.sign_in.targets import local_target
 from lab.accessibility import axe_script
 from lab.places import CHECKOUT
 from lab.slurm import SlurmRelease
@@ -29,7 +31,9 @@ return [...found.violations, ...found.incomplete].map((one) =>
 def site(
     tmp_path_factory: pytest.TempPathFactory, one_slurm_release: SlurmRelease
 ) -> Iterator[Site]:
-    yield from make_site(tmp_path_factory.mktemp("pages"), one_slurm_release, change=two_issuers)
+    usual = {"limit": {"rates": None}}
+    folder = tmp_path_factory.mktemp("pages")
+    yield from make_site(folder, one_slurm_release, usual, two_issuers)
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +149,19 @@ def test_the_pictures_in_the_documentation_are_of_these_pages(
         page.screenshot(path=folder / f"{kind}.png", clip=clip)  # type: ignore[arg-type]  # a dict will do
     context.close()
     assert {path.stem for path in folder.glob("*.png")} == set(KINDS)
+
+
+def test_no_target_leaves_the_origin_by_the_browsers_own_reading(
+    chromium: Browser,
+) -> None:
+    """However a target is written, what the gateway makes of it is a path of ours to Chromium's parser too."""
+    corpus = tomllib.loads((CHECKOUT / "tests/security/corpus/sign_in_targets.toml").read_text())
+    bad = corpus["refused"]
+    assert len(bad) >= 300
+    page = chromium.new_page()
+    leaving = """(targets) => targets.filter((one) => { try {
+    return new URL(one, "https://slurm.example.org/login/callback/lab").origin !== "https://slurm.example.org";
+    } catch { return false; } })"""
+    assert len(page.evaluate(leaving, bad)) > 150, "the corpus is worth its name"
+    assert page.evaluate(leaving, [local_target(one) for one in bad + corpus["local"]]) == []
+    page.close()
