@@ -59,6 +59,7 @@ def build_portal(
             f"slurm-gateway for the cluster {cluster}.\n"
             f"Slurm's REST API is below /slurm/ and /slurmdb/, with a bearer token.\n"
             f"Who issues tokens: {METADATA_PATH}\n"
+            + ("Sign in with a browser: /me\n" if house else "")
         )
 
     @portal.get(PROBLEM_TYPE + "{code}")
