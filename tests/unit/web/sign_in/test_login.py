@@ -469,3 +469,7 @@ async def test_a_made_up_session_counts_against_its_address_and_an_ended_one_doe
     answer = await world.browser().get("/me", headers=made_up)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
     assert "Wait a few minutes" in answer.text
+
+
+async def test_the_front_page_says_where_one_signs_in(world: World) -> None:
+    assert "Sign in with a browser: /me\n" in (await world.browser().get("/")).text
