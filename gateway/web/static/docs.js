@@ -105,6 +105,10 @@
     for (const area of calls.querySelectorAll("textarea:not([aria-label])")) {
       area.setAttribute("aria-label", "Body of the request");
     }
+    for (const field of calls.querySelectorAll(":is(input, select):not([aria-label])")) {
+      const row = field.closest("tr[data-param-name]");
+      if (row) field.setAttribute("aria-label", row.dataset.paramName);
+    }
     for (const text of calls.querySelectorAll("pre:not([tabindex])")) text.tabIndex = 0;
   };
 
