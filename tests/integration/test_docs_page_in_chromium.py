@@ -340,6 +340,9 @@ def test_the_page_is_accessible_fits_a_phone_and_a_keyboard(
     execute(operation(page, "get", path_of(site, "/ping")))
     assert page.evaluate(AXE) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_label("API version").select_option("v0.0.36")
+    expect(page.locator(".opblock-deprecated").first).to_be_visible()
+    assert page.evaluate(AXE) == []
     context.close()
 
 
