@@ -62,13 +62,19 @@ def make_documents(config: Gateway, authorize: Authorize, parts: Parts) -> Opena
     return OpenapiDocuments(parts.forwarding, parts.slots, _Permissions(authorize), terms)
 
 
+def has_docs_page(config: Gateway) -> bool:
+    """Somebody who cannot sign in may read nothing, unless the documents are for everybody."""
+    can_read = bool(config.sign_in.clients) or config.authorize.openapi_without_token
+    return config.server.docs_page and can_read
+
+
 def make_publisher(config: Gateway, shelf: Shelf) -> Callable[[], Awaitable[Publisher]]:
     """Who serves the documents, with what is known of the issuers at the time."""
-    server = config.server
+    server, takes_keys = config.server, config.idempotency.enabled
     sources = [make_metadata(issuer, shelf) for issuer in config.authenticate.issuers]
 
     async def publisher() -> Publisher:
-        return Publisher(server.public_url, server.cluster, await all_facts(sources))
+        return Publisher(server.public_url, server.cluster, await all_facts(sources), takes_keys)
 
     return publisher
 

@@ -63,7 +63,7 @@ class SigningIn:
 
     def house(
         self,
-        cluster: str,
+        pages: Pages,
         failures: FailureBudget,
         map_user: Callable[[Identity], Awaitable[ClusterUser]],
         access: Callable[[ClusterUser], Access],
@@ -77,7 +77,7 @@ class SigningIn:
             contents=self.contents,
             flows=self.flows,
             forms=self.forms,
-            pages=Pages(cluster),
+            pages=pages,
             map_user=map_user,
             access=access,
             leave=self.leave,

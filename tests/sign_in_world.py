@@ -22,7 +22,7 @@ from gateway.web.audited import Audited
 from gateway.web.portal import build_portal
 from gateway.web.sign_in.asked import FormTokens
 from gateway.web.sign_in.house import Access, AllowedClass, House, Leave
-from gateway.web.sign_in.pages import Pages
+from gateway.web.sign_in.pages import DOCS_PATH, Pages
 from tests.fake_sessions import FakeSessionStore
 from tests.fakes import FakeClock
 from tests.tokens import (
@@ -172,7 +172,7 @@ class World:
         )
         self.unmapped: Denied | None = None
         self.leave: Leave | None = None
-        portal = build_portal(ORIGIN, "lab", [], self.house())
+        portal = build_portal(ORIGIN, "lab", [], self.house(), has_docs=True)
         self.application = Audited(
             portal, self.trail, lambda _headers, peer: (peer or "", ""), FakeAnonymous()
         )
@@ -216,7 +216,7 @@ class World:
             contents=self.sealer,
             flows=self.flows,
             forms=FormTokens(b"f" * 32),
-            pages=Pages("lab"),
+            pages=Pages("lab", DOCS_PATH),
             map_user=map_user,
             access=lambda _user: access,
             leave=leave,
