@@ -25,6 +25,7 @@ FOLDER = Path(__file__).parent.parent / "docs/providers"
 _BLOCK = re.compile(r"^```(\w+)(?: ([\w-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PLACE = "/etc/slurm-gateway"
 _TIMES = ("iat", "exp", "nbf", "auth_time")
+CLIENT_SECRET = "secret0of0a0client"
 Claims = dict[str, Any]
 
 
@@ -54,21 +55,31 @@ def read_page(name: str) -> Page:
 
 def configuration_of(page: Page, folder: Path, upstream: str) -> Gateway:
     """The page's part of the file, with files that exist and the test's own key for the provider's."""
-    settings = tomllib.loads(page.toml.replace(_PLACE, str(folder)))
+    settings = settings_of(page.toml, folder)
     for issuer in settings["authenticate"]["issuers"]:
-        issuer.pop("jwks_url", None)
         issuer["jwks_file"] = str(folder / "keys.json")
+    below = below_page(folder, upstream)
+    _write(folder / "keys.json", json.dumps({"keys": [public_jwk(page.key)]}).encode())
+    return validate(merged(below, settings))
+
+
+def settings_of(toml: str, folder: Path) -> dict[str, Any]:
+    """The settings of a page, with the files of the sign-in where they say."""
+    settings = tomllib.loads(toml.replace(_PLACE, str(folder)))
     for path, content in _files_of(settings):
         _write(path, content)
+    return settings
+
+
+def below_page(folder: Path, upstream: str) -> dict[str, Any]:
+    """What a page does not say. Nothing waits for the disk, so that nothing of it is left over either."""
     unsynced = {"type": "file", "path": str(folder / "audit.jsonl"), "required": False}
     around = {
         **NOBODY,
         "forward": {"upstream": upstream},
         "audit": {"durability": "off", "sinks": [unsynced]},
     }
-    below = usable(folder, around)
-    _write(folder / "keys.json", json.dumps({"keys": [public_jwk(page.key)]}).encode())
-    return validate(merged(below, settings))
+    return usable(folder, around)
 
 
 def _files_of(settings: Mapping[str, Any]) -> Iterator[tuple[Path, bytes]]:
@@ -77,7 +88,7 @@ def _files_of(settings: Mapping[str, Any]) -> Iterator[tuple[Path, bytes]]:
         yield Path(sign_in["encryption_key_file"]), base64.b64encode(os.urandom(32))
     for client in sign_in.get("clients", []):
         if "client_secret_file" in client:
-            yield Path(client["client_secret_file"]), b"a client's secret"
+            yield Path(client["client_secret_file"]), CLIENT_SECRET.encode()
 
 
 def _write(path: Path, content: bytes) -> None:
