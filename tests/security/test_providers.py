@@ -242,3 +242,39 @@ def test_the_tokens_of_the_pages_ended_long_ago_or_are_far_away() -> None:
     for entry in CORPUS:
         claims = read_page(entry["page"]).tokens["token"]
         assert not claims["iat"] - 86_400 < time.time() < claims["exp"]
+
+
+def rows_of(table: int) -> Mapping[str, Mapping[str, str]]:
+    """A table of the index: the cells by their headings, by the provider's name."""
+    text = (FOLDER / "README.md").read_text()
+    lines = [block for block in text.split("\n\n") if block.startswith("|")][table].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {
+        re.sub(r"\[(.+)\]\(.+\)", r"\1", row[0]): dict(zip(cells[0], row, strict=True))
+        for row in cells[2:]
+    }
+
+
+@pytest.mark.parametrize("entry", CORPUS, ids=name_of)
+def test_the_index_says_what_the_page_says(entry: Entry) -> None:
+    page = read_page(entry["page"])
+    settings = tomllib.loads(page.toml)
+    (issuer,) = settings["authenticate"]["issuers"]
+    title = page.text.splitlines()[0].removeprefix("# ")
+    signing = rows_of(1)[title]
+    assert ("yes" in signing["RS256 by default"]) is ("algorithms" not in issuer)
+    assert (signing["back-channel logout"] != "no") is ("/login/backchannel/" in page.text)
+    clients = settings.get("sign_in", {}).get("clients", [])
+    signs_out = any(client.get("logout") != "none" for client in clients)
+    assert (signing["sign-out"] != "no") is signs_out
+    assert (signing["device code"] == "yes") <= ("cli_client_id" in issuer)
+    mapping = rows_of(0)[title]
+    claims = set(re.findall(r"`(\w+)`", mapping["map by"]))
+    used = {claim for rule in settings["map_user"]["rules"] for claim in rule.get("when", {})}
+    used |= {rule["claim"] for rule in settings["map_user"]["rules"] if "claim" in rule}
+    used |= set(issuer.get("required_claims", {})) | {issuer.get("subject_claim", "sub")}
+    assert claims <= used
+    token = page.tokens["token"]
+    named = re.fullmatch(r"`(\w+)`", mapping["client"])
+    assert named is None or named[1] in token
+    assert ("aud" in token) is (mapping["`aud`"] != "none")
