@@ -30,6 +30,7 @@ demo: $(SERVER)  ## Real Slurm, a real OpenID provider, the gateway, one job. Ct
 test: $(DEV)  ## All set-up and every test, on every Slurm release of lab/releases.toml.
 	@$(call run_tests,300,-m "not long")
 
+test-long: export ALL_EXAMPLES = 1
 test-long: $(DEV)  ## The same with the long forms of the long tests.
 	@$(call run_tests,1800,)
 
