@@ -29,6 +29,8 @@ from lab.ports import free_port
 from lab.processes import wait_until
 
 REGION = "eu-central-1"
+_POLL_SECONDS = 0.02
+"""How long the pages take to notice that they shall end."""
 _PASSWORD = "Canary-passw0rd"
 
 
@@ -258,7 +260,7 @@ def _see(url: str, **query: str) -> Response:
 def serving_pages(pages: HostedPages, tls: ssl.SSLContext) -> Iterator[None]:
     """On loopback, until the end of the block."""
     server = make_server("127.0.0.1", pages.port, pages, threaded=True, ssl_context=tls)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,))
     thread.start()
     try:
         yield

@@ -25,6 +25,8 @@ FOLDER = Path(__file__).parent.parent / "docs/providers"
 _BLOCK = re.compile(r"^```(\w+)(?: ([\w-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PLACE = "/etc/slurm-gateway"
 _TIMES = ("iat", "exp", "nbf", "auth_time")
+KEY = "rsa:provider"
+"""Stands for the provider's."""
 CLIENT_SECRET = "secret0of0a0client"
 Claims = dict[str, Any]
 
@@ -37,11 +39,6 @@ class Page:
     text: str
     toml: str
     tokens: Mapping[str, Claims]
-
-    @property
-    def key(self) -> str:
-        """The key that stands for the provider's."""
-        return f"rsa:{self.name}"
 
 
 def read_page(name: str) -> Page:
@@ -59,7 +56,7 @@ def configuration_of(page: Page, folder: Path, upstream: str) -> Gateway:
     for issuer in settings["authenticate"]["issuers"]:
         issuer["jwks_file"] = str(folder / "keys.json")
     below = below_page(folder, upstream)
-    _write(folder / "keys.json", json.dumps({"keys": [public_jwk(page.key)]}).encode())
+    _write(folder / "keys.json", json.dumps({"keys": [public_jwk(KEY)]}).encode())
     return validate(merged(below, settings))
 
 
@@ -109,7 +106,7 @@ def changed(claims: Claims, entry: Mapping[str, Any]) -> Claims:
     }
 
 
-def signed(page: Page, claims: Claims, entry: Mapping[str, Any]) -> str:
+def signed(claims: Claims, entry: Mapping[str, Any]) -> str:
     """The token's text. `key` is another provider's, `header` is laid over that of RS256."""
     header = {"alg": "RS256", "kid": "k1", "typ": "JWT", **entry.get("header", {})}
-    return make_token(header, claims, entry.get("key", page.key), header["alg"])
+    return make_token(header, claims, entry.get("key", KEY), header["alg"])

@@ -56,7 +56,7 @@ class Signing:
         return False
 
     async def redeem(self, code: str, verifier: str) -> Tokens:
-        token = signed(self.page, {**self.claims, "nonce": self.nonce}, self.entry)
+        token = signed({**self.claims, "nonce": self.nonce}, self.entry)
         return Tokens("opaque", token)
 
     async def refresh(self, refresh_token: str) -> Tokens:
@@ -99,7 +99,7 @@ class World:
         return browser, await browser.get(f"/login/callback/{name}", params=back)
 
     def right(self, name: str = "token") -> str:
-        return signed(self.page, changed(self.page.tokens[name], {}), {})
+        return signed(changed(self.page.tokens[name], {}), {})
 
     def forwarded(self) -> set[tuple[str, str]]:
         """What slurmrestd was asked, and for whom."""
@@ -153,7 +153,7 @@ async def test_a_look_alike_is_refused_for_its_own_reason(
             browser, found = await world.sign_in(claims, wrong)
             assert not browser.cookies.get(SESSION)
         else:
-            text = wrong.get("text") or signed(world.page, claims, wrong)
+            text = wrong.get("text") or signed(claims, wrong)
             found = await world.ask(text, wrong.get("path", PING))
             assert found.json()["code"] == wrong["code"]
         assert found.status_code >= 400
