@@ -71,8 +71,10 @@ def read_identity(
 
 def check_required(identity: Identity, required: Mapping[str, Condition]) -> None:
     """Raises NotAdmitted. The same for tokens and sessions."""
-    if required and not meets(identity, required):
-        raise NotAdmitted("the claims are not what required_claims asks for")
+    missing = [name for name, wanted in required.items() if not meets(identity, {name: wanted})]
+    if missing:
+        names = ", ".join(missing)  # ours, out of the configuration
+        raise NotAdmitted(f"the claims are not what required_claims asks for: {names}")
 
 
 def _check_kind(claims: Claims) -> None:
