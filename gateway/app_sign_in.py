@@ -238,6 +238,8 @@ def rules_of_client(client: SignInClient, issuer: Issuer) -> ClientRules:
         leeway_seconds=issuer.leeway_seconds,
         groups_claim=groups_claim_of(issuer),
         groups_separator=issuer.groups_separator,
+        subject_claim=issuer.subject_claim,
+        required_claims=issuer.required_claims,
     )
 
 

@@ -21,7 +21,7 @@ from gateway.sign_in.session import (
 from gateway.sign_in.session_id import SessionIds
 from gateway.sign_in.signed import ClientRules, VerificationKeys
 from gateway.token.claims import read_text
-from gateway.token.refused import TokenRefused
+from gateway.token.refused import NotAdmitted, TokenRefused
 
 _MAXIMUM_AGENT = 200
 
@@ -120,6 +120,8 @@ class Desk:
             return await self._open(client, claims, tokens, visitor)
         except ProviderRefused as refused:
             raise SignInRefused(f"the token endpoint says {refused.code}", AGAIN) from None
+        except NotAdmitted as refused:
+            raise SignInRefused(refused.cause, _DENIED) from None
         except TokenRefused as refused:
             raise SignInRefused(f"ID token: {refused.cause}", _MISFIT) from None
 
