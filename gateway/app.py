@@ -48,6 +48,7 @@ from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.job_owners import SlurmJobOwners
 from gateway.edges.key_turns import KeyTurns
+from gateway.edges.late_writes import LateWrites
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
@@ -87,6 +88,7 @@ class Workshop:
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
+    late_writes: LateWrites = field(default_factory=LateWrites)
     turns: KeyTurns = field(default_factory=lambda: KeyTurns(os.urandom(8).hex(), time.monotonic))
 
 
@@ -161,7 +163,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     buckets = shelf.take("buckets", MemoryBuckets)
     files = _open_files(config, workshop, shelf, buckets)
     issuing = _make_issuing(config, workshop, files.mapped)
-    upstream = make_upstream(config.forward, shelf)
+    upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
     check_body = make_check_body(config)
     policy = make_policy(config.authorize, workshop.catalogue)
@@ -239,7 +241,7 @@ def _open_files(
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
     with _noting(problems, "audit"):
-        recording = make_recording(config, workshop.observers, shelf)
+        recording = make_recording(config, workshop.observers, workshop.late_writes, shelf)
     if problems:
         raise BuildError(problems)
     return _Files(identification, failures, mapped, recording, signing_in, anonymous)

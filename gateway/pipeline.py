@@ -1,5 +1,6 @@
 """The order of the stages: (InboundRequest) -> Admission, then (Admission, Body) -> Grant, or Denied."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -111,12 +112,21 @@ class AuditLog(Protocol):
 
     @property
     def reads_wait(self) -> bool:
-        """Whether these would wait for a read now; else `begin` and `end` do the same for one, at once."""
+        """Whether these would wait for a read now; else `begin` and `end` do the same for one.
+
+        What those two are given is written by the end of this turn of the event loop, and before
+        anything else of that turn is sent.
+        """
         ...
 
-    def begin(self, record: AuditRecord) -> None: ...
+    def begin(self, record: AuditRecord, unwritten: Callable[[Denied], None], /) -> None:
+        """Raises Denied, or calls `unwritten`, which may be within `flush`."""
 
-    def end(self, record: AuditRecord) -> None: ...
+    def end(self, record: AuditRecord, /) -> None:
+        """For a read that was answered well and whole; of anything else `close` has more to say."""
+
+    def flush(self) -> None:
+        """Have it written now."""
 
     async def settle(self) -> None:
         """Wait for what `begin` and `end` have written, where they wait. Raises Denied."""

@@ -111,10 +111,13 @@ class World:
             if self.world.closing is not None and self.world.records:
                 await self.world.closing.wait()
 
-        def begin(self, record: AuditRecord) -> None:
+        def begin(self, record: AuditRecord, _unwritten: object = None) -> None:
             self.world.opened += 1
             if "open" in self.world.fails:
                 raise self.world.fails["open"]
+
+        def flush(self) -> None:
+            """It is said to be written at once."""
 
         async def close(self, record: AuditRecord) -> None:
             self._close(record)

@@ -67,6 +67,7 @@ class UpstreamPool:
         buffer_bytes: int,
         may_share: bool = True,
         on_kept: Callable[[UpstreamConnection, Lease | None], bool] = lambda _c, _l: False,
+        late_writes: LateWrites | None = None,
     ) -> None:
         self._address = address
         self._most = connections
@@ -75,7 +76,7 @@ class UpstreamPool:
         self._room = Room(buffer_bytes, connections * buffer_bytes)
         self._may_share = may_share
         self._read_head = lru_cache(_HEADS_REMEMBERED)(read_head)
-        self._late_writes = LateWrites()
+        self._late_writes = late_writes or LateWrites()
         self._open: set[UpstreamConnection] = set()
         self._idle: dict[Credential, list[UpstreamConnection]] = {}
         self._opening = 0

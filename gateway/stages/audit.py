@@ -35,7 +35,11 @@ class AuditTrail:
 
     async def open(self, record: AuditRecord) -> None:
         """Write the first line. Raises Denied where it is not as safe as its class asks for."""
-        self.begin(record)
+        line = self._lines.begin(record)
+        try:
+            self.journal.begin(record.request_id, line)
+        except OSError as error:
+            raise _unwritten(record, error) from error
         durable = self._is_durable(record)
         if durable or self.journal.lags:
             await self._settle(durable=durable)
@@ -64,18 +68,27 @@ class AuditTrail:
         if self.reads_wait:
             await self._settle(durable=self._durable_reads)
 
-    def begin(self, record: AuditRecord) -> None:
-        """Write the first line. Raises Denied."""
+    def begin(self, record: AuditRecord, unwritten: Callable[[Denied], None]) -> None:
+        """The first line, written before anything else of this turn of the event loop is sent.
+
+        Raises Denied where it is known at once that it cannot be; otherwise `unwritten` is called.
+        """
+        line = self._lines.begin(record)
         try:
-            self.journal.begin(record.request_id, self._lines.begin(record))
+            self.journal.begin_soon(
+                record.request_id, line, lambda error: unwritten(_unwritten(record, error))
+            )
         except OSError as error:
-            record.opened = ""
-            raise _unavailable(error) from error
+            raise _unwritten(record, error) from error
 
     def end(self, record: AuditRecord) -> None:
-        """Write the last line, and tell the observers. Never raises."""
-        self._end(record)
+        """The last line of a read that went straight, in the same way; the observers are told."""
+        self.journal.end_soon(record.request_id, self._lines.end_of_repeat(record))
         self._tell(record)
+
+    def flush(self) -> None:
+        """Have written what `begin` and `end` were given."""
+        self.journal.flush()
 
     async def _settle(self, *, durable: bool) -> None:
         try:
@@ -99,6 +112,12 @@ class AuditTrail:
         if self._durable_reads:
             return True
         return bool(record.opened) and record.call is not None and self._changes_state(record.call)
+
+
+def _unwritten(record: AuditRecord, error: OSError) -> Denied:
+    """Nothing was written of it, and nothing is sent."""
+    record.opened, record.granted = "", False
+    return _unavailable(error)
 
 
 def _unavailable(error: OSError) -> Denied:

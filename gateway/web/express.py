@@ -11,7 +11,15 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import Answer, UpstreamFailed
-from gateway.model import Admission, AuditRecord, Clock, Grant, Identity, Lease
+from gateway.model import (
+    Admission,
+    AuditRecord,
+    Clock,
+    Grant,
+    Identity,
+    InboundRequest,
+    Lease,
+)
 from gateway.pipeline import AuditLog, Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.stages.forward import may_change_state
@@ -110,9 +118,11 @@ class Lane:
     """The decision on one head, and what was made of it. Called for each repeat; False: it is no use now."""
 
     __slots__ = (
+        "_asked",
         "admission",
         "credential",
         "express",
+        "first",
         "head",
         "resume",
         "seconds",
@@ -120,14 +130,16 @@ class Lane:
         "until",
     )
 
-    def __init__(self, express: Express, grant: Grant, resume: Resume, since: float) -> None:
+    def __init__(self, express: Express, grant: Grant, resume: Resume, record: AuditRecord) -> None:
         self.express = express
         self.admission, self.credential = grant.admission, grant.credential
         self.head = express.upstream.write_head(grant)
         self.seconds = express.upstream.seconds_for(grant)
         self.resume = resume
-        self.since = since
-        self.until = min(since + STANDING_SECONDS, grant.admission.identity.expires)
+        self.since = record.time
+        self.until = min(record.time + STANDING_SECONDS, grant.admission.identity.expires)
+        self._asked = grant.admission.request[1:]
+        self.first = _beginning(record)
 
     def __call__(self, client: Rider) -> bool:
         """Begin a ride, unless the decision is too old or the rate is used up, which the stages will tell."""
@@ -149,12 +161,18 @@ class Lane:
         return self.since <= now < self.until
 
     def _record(self, now: float) -> AuditRecord:
-        request, identity, user, call, _ = self.admission
-        record = AuditRecord(self.express.new_id(), now, request.method)
-        record.request = request._replace(request_id=record.request_id)
-        record.identity, record.user, record.call = identity, user, call
-        record.client_address, record.forwarded_for = request.client_address, request.forwarded_for
+        record = self.first.again(self.express.new_id(), now)
+        record.request = InboundRequest._make((record.request_id, *self._asked))
         return record
+
+
+def _beginning(record: AuditRecord) -> AuditRecord:
+    """What is known of a request that has only been read and decided on."""
+    begun = AuditRecord(record.request_id, record.time, record.method)
+    begun.identity, begun.user, begun.call = record.identity, record.user, record.call
+    begun.client_address, begun.forwarded_for = record.client_address, record.forwarded_for
+    begun.wording = record.wording
+    return begun
 
 
 class Ride:
@@ -204,6 +222,8 @@ class Ride:
         if not lane.stands(lane.express.now()):
             return self._hand_over(None)
         self._open(audit)
+        if self._is_over:
+            return None
         line = None if audit.reads_wait else upstream.take(grant)
         if line is None:
             return self._hand_over(None)
@@ -214,10 +234,16 @@ class Ride:
         record = self._record
         try:
             record.granted, record.rule = True, self._lane.admission.call.rule
-            audit.begin(record)
+            audit.begin(record, self._unwritten)
         except BaseException:
             record.granted = False  # nothing was sent
             raise
+
+    def _unwritten(self, denied: Denied) -> None:
+        """Called by the audit, before the head is sent: it never is, by a connection that has ended."""
+        if self._line is not None:
+            self._line.forsake(self)
+        self._hand_over(denied)
 
     def _admission(self) -> Admission:
         _, identity, user, call, _ = self._lane.admission
@@ -282,6 +308,8 @@ class Ride:
         self._hand_over(reason)
 
     def _hand_over(self, outcome: Answer | BaseException | None) -> None:
+        if not self._is_over:
+            self._lane.express.pipeline.audit.flush()  # which may tell that it is over another way
         if self._is_over:
             return
         self._is_over = True

@@ -50,4 +50,4 @@ class Terms:
     is_valid_host: Callable[[bytes], bool]
     serve: Serve | None
     is_served: Callable[[bytes], bool]
-    late_writes: LateWrites = field(default_factory=LateWrites)
+    late_writes: LateWrites

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.denial import Denied, Reason
+from gateway.edges.late_writes import LateWrites
 from gateway.edges.slots import FairSlots
 from gateway.request.request_id import RequestIds
 from gateway.web.configured_protocol import ProtocolLimits, hardened_protocol
@@ -60,6 +61,7 @@ class Gateway:
         self.world, self.server, self.client, self.port = world, server, client, port
         self.listener = listener
         self.callers: list[Caller] = []
+        self.late_writes: LateWrites
         self.visits = 0
         self.rides = 0
         """Requests that are served by callbacks, or begun so."""
@@ -80,7 +82,8 @@ async def gateway(
     script: Script, *, seats: FairSlots | None = None, **options: Any
 ) -> AsyncIterator[Gateway]:
     """With `seats` the proxied paths are served by the protocol itself, and repeats ride."""
-    async with upstream(script, **options) as (server, client):
+    late_writes = LateWrites()
+    async with upstream(script, late_writes=late_writes, **options) as (server, client):
         client.pool.on_kept = lambda _connection, _lease: False
         world = World()
         world.serving = replace(world.serving, upstream=client.slurmrestd)
@@ -101,11 +104,16 @@ async def gateway(
             express = Express(pipeline, client.slurmrestd, seats, now, ids, enter, ended)
             world.serving = replace(world.serving, express=express, ended=ended)
         protocol = hardened_protocol(
-            ProtocolLimits(), lambda _: None, render, serve=serve if seats is not None else None
+            ProtocolLimits(),
+            lambda _: None,
+            render,
+            serve=serve if seats is not None else None,
+            late_writes=late_writes,
         )
         listener = Listener("test", bound, world.proxy, protocol=protocol)
         await listener.begin()
         found = Gateway(world, server, client, listener, bound.socket.getsockname()[1])
+        found.late_writes = late_writes
         try:
             yield found
         finally:
