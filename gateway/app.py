@@ -104,6 +104,7 @@ class Generation:
     upstream: Upstream
     slots: FairSlots
     recording: Recording
+    limit: Limit
     idempotent: Idempotent
     attempts: AttemptMemory
     serving: Serving
@@ -129,6 +130,7 @@ class Generation:
             RequestIds(),
             self.enter_if_current,
             self.leave,
+            self.limit.of_repeats,
         )
         self.serving = replace(self.serving, ended=self.leave, express=express)
 
@@ -165,7 +167,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
-    check_body = make_check_body(config)
+    check_body, limit = make_check_body(config), make_limit(config, buckets)
     policy = make_policy(config.authorize, workshop.catalogue)
     around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config.idempotency, around, shelf)
@@ -175,7 +177,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         map_user=files.mapped.map_user,
         authorize=authorize,
         check_body=check_body,
-        limit=make_limit(config, buckets),
+        limit=limit,
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
         slots=slots,
         credential=issuing.issue,
@@ -185,8 +187,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         remember_key=idempotent.remember_key,
     )
     parts = Parts(upstream, slots, idempotent.upstream, shelf)
-    documents = make_documents(config, authorize, parts)
-    serving = make_serving(config, check_body, pipeline, documents)
+    serving = make_serving(config, check_body, pipeline, make_documents(config, authorize, parts))
     return Generation(
         config=config,
         shelf=shelf,
@@ -196,6 +197,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         upstream=upstream,
         slots=slots,
         recording=files.recording,
+        limit=limit,
         idempotent=idempotent,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,

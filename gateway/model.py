@@ -291,8 +291,9 @@ class AuditRecord:
         self.method = method
         self.raw_target = raw_target
 
-    def again(self, request_id: str, time: float) -> "AuditRecord":
+    def again(self, request_id: str, time: float, request: InboundRequest) -> "AuditRecord":
         """The same of another request, copied at once."""
         twin = AuditRecord.__new__(AuditRecord)
-        twin.__dict__ = {**self.__dict__, "request_id": request_id, "time": time}
+        own = {"request_id": request_id, "time": time, "request": request}
+        twin.__dict__ = {**self.__dict__, **own}
         return twin

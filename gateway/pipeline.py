@@ -110,23 +110,20 @@ class AuditLog(Protocol):
 
     async def close(self, record: AuditRecord) -> None: ...
 
-    @property
-    def reads_wait(self) -> bool:
-        """Whether these would wait for a read now; else `begin` and `end` do the same for one.
+    def begin(self, record: AuditRecord, unwritten: Callable[[Denied], None], /) -> bool:
+        """The same for a read at once: written by the end of this turn of the event loop, and before
+        anything else of that turn is sent. Raises Denied, or calls `unwritten`, maybe within `flush`.
 
-        What those two are given is written by the end of this turn of the event loop, and before
-        anything else of that turn is sent.
+        Whether `settle` has to be waited for first.
         """
         ...
 
-    def begin(self, record: AuditRecord, unwritten: Callable[[Denied], None], /) -> None:
-        """Raises Denied, or calls `unwritten`, which may be within `flush`."""
-
-    def end(self, record: AuditRecord, /) -> None:
-        """For a read that was answered well and whole; of anything else `close` has more to say."""
+    def end(self, record: AuditRecord, /) -> bool:
+        """In the same way, for a read that was answered well and whole; `close` has more to say."""
+        ...
 
     def flush(self) -> None:
-        """Have it written now."""
+        """Have written what those two were given."""
 
     async def settle(self) -> None:
         """Wait for what `begin` and `end` have written, where they wait. Raises Denied."""

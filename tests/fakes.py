@@ -56,6 +56,9 @@ class FakeRateStore:
         self.hits: dict[str, int] = {}
 
     async def hit(self, rate: Rate, key: str) -> Refusal | None:
+        return self.hit_at_once(rate, key)
+
+    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:
         count = self.hits.get(key, 0)
         if count >= rate.amount:
             return Refusal(float(rate.window_seconds))

@@ -49,6 +49,7 @@ class Journal:
         self._main: MainSink = Nowhere()
         self._others: tuple[OtherSink, ...] = ()
         self._required: tuple[OtherSink, ...] = ()
+        self._is_prompt = True  # no line ever has to be waited for
         self._begun: dict[str, int] = {}
         self._untold: deque[Turn] = deque()
         self._ends: deque[str] = deque()
@@ -79,6 +80,7 @@ class Journal:
         is_new, self._main = main is not self._main, main
         self._others, self.syncs = tuple(others), syncs
         self._required = tuple(sink for sink in others if sink.required)
+        self._is_prompt = not (self._required or main.may_lag)
         if is_new:
             try:
                 self._tell(main.begin(problem))
@@ -118,11 +120,6 @@ class Journal:
         return next(iter(self._begun.values()), following)
 
     @property
-    def _may_wait(self) -> bool:
-        """Whether a line may be written at the end of its turn: whatever has to be waited for is known before."""
-        return self.turn_lines.goes_first and not (self._required or self._main.may_lag)
-
-    @property
     def lags(self) -> bool:
         """Whether a line that was written may still wait in this process."""
         return bool(self._required) or self._main.lags
@@ -159,19 +156,25 @@ class Journal:
                 return
         self._ends.append(body)
 
-    def begin_soon(self, request_id: str, body: str, unwritten: Callable[[OSError], None]) -> None:
-        """`begin`, at the end of this turn. Raises OSError where it is known now that it will not do."""
-        if not self._may_wait or self._broken is not None:
-            self.begin(request_id, body)
-        else:
-            self.turn_lines.add(TurnLine(request_id, body, unwritten))
+    def begin_soon(self, request_id: str, body: str, unwritten: Callable[[OSError], None]) -> bool:
+        """`begin`, at the end of this turn. Raises OSError where it is known now that it will not do.
 
-    def end_soon(self, request_id: str, body: str) -> None:
-        """`end`, at the end of this turn."""
-        if not self._may_wait:
-            self.end(request_id, body)
-        else:
-            self.turn_lines.add(TurnLine(request_id, body, None))
+        Where it is possible that the line will have to be waited for, it is written now, and it is
+        said whether it has to be.
+        """
+        if self._is_prompt and self._broken is None and self.turn_lines.goes_first:
+            self.turn_lines.add((request_id, body, unwritten))
+            return False
+        self.begin(request_id, body)
+        return self.lags
+
+    def end_soon(self, request_id: str, body: str) -> bool:
+        """`end`, in the same way."""
+        if self._is_prompt and self.turn_lines.goes_first:
+            self.turn_lines.add((request_id, body, None))
+            return False
+        self.end(request_id, body)
+        return self.lags
 
     def _write_turn(self, turn: Sequence[TurnLine]) -> int:
         """How many of them, from the first on, are written now."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 
 class Later(Protocol):
@@ -11,12 +11,8 @@ class Later(Protocol):
     first: Callable[[], None]
 
 
-class TurnLine(NamedTuple):
-    """A line of a request. `unwritten` is that of a first line, and hears that it was not written."""
-
-    request_id: str
-    body: str
-    unwritten: Callable[[OSError], None] | None
+TurnLine = tuple[str, str, Callable[[OSError], None] | None]
+"""(request id, body, who hears that it was not written). The latter is None for a last line of a request."""
 
 
 class TurnLines:

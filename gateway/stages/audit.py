@@ -56,35 +56,33 @@ class AuditTrail:
             await record.beside.wait()
         self._tell(record)
 
-    # the same for a read, without waiting
-
-    @property
-    def reads_wait(self) -> bool:
-        """Whether the lines of a read are not yet as safe as they shall be when they are written."""
-        return self._durable_reads or self.journal.lags
+    # the same for a read, without waiting: whether `settle` has to be waited for
 
     async def settle(self) -> None:
-        """Wait until they are as safe. Raises Denied."""
-        if self.reads_wait:
+        """Wait until they are as safe as they shall be. Raises Denied."""
+        if self._durable_reads or self.journal.lags:
             await self._settle(durable=self._durable_reads)
 
-    def begin(self, record: AuditRecord, unwritten: Callable[[Denied], None]) -> None:
+    def begin(self, record: AuditRecord, unwritten: Callable[[Denied], None]) -> bool:
         """The first line, written before anything else of this turn of the event loop is sent.
 
         Raises Denied where it is known at once that it cannot be; otherwise `unwritten` is called.
         """
         line = self._lines.begin(record)
         try:
-            self.journal.begin_soon(
+            lags = self.journal.begin_soon(
                 record.request_id, line, lambda error: unwritten(_unwritten(record, error))
             )
         except OSError as error:
             raise _unwritten(record, error) from error
+        return lags or self._durable_reads
 
-    def end(self, record: AuditRecord) -> None:
+    def end(self, record: AuditRecord) -> bool:
         """The last line of a read that went straight, in the same way; the observers are told."""
-        self.journal.end_soon(record.request_id, self._lines.end_of_repeat(record))
-        self._tell(record)
+        lags = self.journal.end_soon(record.request_id, self._lines.end_of_repeat(record))
+        for observe in self._observers:
+            observe(record)
+        return lags or self._durable_reads
 
     def flush(self) -> None:
         """Have written what `begin` and `end` were given."""

@@ -103,6 +103,7 @@ class HardenedProtocol(HttpToolsProtocol):
             self._watch,
             self._unwatch,
             self._turns.start,
+            self.terms.default_lines,
         )
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 
