@@ -6,6 +6,7 @@ forward by HMAC and the old one is forgotten, so that whoever takes a key today 
 
 import hashlib
 import hmac
+from binascii import hexlify
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ class Chain:
             inner.update(mac + text)
             outer.update(inner.digest())
             mac = outer.digest()[:MAC_BYTES]
-            lines.append(b'%b,"mac":"%b"}\n' % (text, mac.hex().encode()))
+            lines.append(b'%b,"mac":"%b"}\n' % (text, hexlify(mac)))
             macs.append(mac)
         return lines, macs
 

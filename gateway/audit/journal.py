@@ -162,39 +162,36 @@ class Journal:
         Where it is possible that the line will have to be waited for, it is written now, and it is
         said whether it has to be.
         """
-        if self._is_prompt and self._broken is None and self.turn_lines.goes_first:
-            self.turn_lines.add((request_id, body, unwritten))
+        lines = self.turn_lines
+        if self._is_prompt and self._broken is None and lines.goes_first:
+            self._begun[request_id] = self._chain.seq + lines.add((request_id, body, unwritten))
             return False
         self.begin(request_id, body)
         return self.lags
 
     def end_soon(self, request_id: str, body: str) -> bool:
         """`end`, in the same way."""
-        if self._is_prompt and self.turn_lines.goes_first:
-            self.turn_lines.add((request_id, body, None))
+        lines = self.turn_lines
+        if self._is_prompt and lines.goes_first:
+            self._begun.pop(request_id, None)
+            lines.add((request_id, body, None))
             return False
         self.end(request_id, body)
         return self.lags
 
     def _write_turn(self, turn: Sequence[TurnLine]) -> int:
         """How many of them, from the first on, are written now."""
-        if self._broken is not None:
-            return 0
-        begun = self._begun
-        beginning = len([None for _, _, unwritten in turn if unwritten is not None])
-        kept = (len(begun) + beginning) * LONGEST_LINE if beginning else 0
-        try:
-            count = self._append([body for _, body, _ in turn], kept)
-        except OSError as error:
-            if error.errno not in _FULL:  # some of them may have room all the same
-                self._fail(error)
-            return 0
-        first = self._chain.seq - count + 1
-        for seq, (request_id, _, unwritten) in enumerate(turn[:count], first):
-            if unwritten is None:
-                begun.pop(request_id, None)
-            else:
-                begun[request_id] = seq
+        begun, count = self._begun, 0
+        if self._broken is None:
+            try:
+                count = self._append([body for _, body, _ in turn], len(begun) * LONGEST_LINE)
+            except OSError as error:
+                if error.errno not in _FULL:  # some of them may have room all the same
+                    self._fail(error)
+        if count < len(turn):
+            for request_id, _, unwritten in turn[count:]:
+                if unwritten is not None:
+                    begun.pop(request_id, None)
         return count
 
     def _write_alone(self, line: TurnLine) -> None:

@@ -34,12 +34,13 @@ class TurnLines:
         later.first = self.flush
         self.goes_first = True
 
-    def add(self, line: TurnLine) -> None:
-        """They are written at the end of the turn also where nothing is sent."""
+    def add(self, line: TurnLine) -> int:
+        """Which one of the turn it is. They are written at its end also where nothing is sent."""
         lines = self._lines
         if not lines:
             asyncio.get_running_loop().call_soon(self.flush)
         lines.append(line)
+        return len(lines)
 
     def flush(self) -> None:
         """Write now what there is."""

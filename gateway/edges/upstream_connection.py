@@ -11,6 +11,7 @@ from gateway.edges.late_writes import LateWrites
 from gateway.edges.upstream_answer import Answer, Failure, Room, UpstreamFailed
 from gateway.model import Body, Lease
 from gateway.stages.forward import (
+    FIRST_FINAL_STATUS,
     MAXIMUM_HEAD_BYTES,
     AnswerHead,
     HeadInvalid,
@@ -201,7 +202,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail(Failure.INVALID, str(error))
                 return
             data = data[end:]
-            if head.is_final:
+            if head.status >= FIRST_FINAL_STATUS:
                 break
             self._interims += 1
             if self._interims > _MOST_INTERIM_ANSWERS:

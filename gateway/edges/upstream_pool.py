@@ -159,17 +159,18 @@ class UpstreamPool:
                 connection.close()
             return
         lease, connection.lease = connection.lease, None
-        if (
-            not reusable
-            or status >= _FIRST_ERROR_STATUS
-            or connection.generation != self.generation
-        ):
+        if status >= _FIRST_ERROR_STATUS:
             self._drop(connection)
+            return
+        if not reusable or connection.generation != self.generation:
+            self._drop(connection)
+        elif self.is_shared and (kept := self._idle.get(_ANYBODY)) is not None:
+            kept.append(connection)  # as `keep` does; nearly every answer ends here
         elif self._may_share and not self.is_shared and self.on_kept(connection, lease):
             return
         else:
             self.keep(connection)
-        if lease is not None and status < _FIRST_ERROR_STATUS:
+        if lease is not None:
             lease.release()
 
     def keep(self, connection: UpstreamConnection) -> None:

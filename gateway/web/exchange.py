@@ -179,7 +179,7 @@ class Exchange(RequestResponseCycle):
         `lines` are complete header lines, Content-Length among them. False, and nothing is done,
         where it has to go by `send`: earlier bytes still wait for the client, or it has gone.
         """
-        if not self.is_ready():
+        if self.response_started or self.flow.write_paused or self.disconnected:
             return False
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False

@@ -158,7 +158,7 @@ class Lane:
         """Begin a ride, unless the decision is too old or the rate is used up, which the stages will tell."""
         express = self.express
         now = express.now()
-        if not self.stands(now) or not express.enter():
+        if not self.since <= now < self.until or not express.enter():
             return False
         try:
             lease = self._count()
@@ -190,6 +190,7 @@ class Ride:
 
     __slots__ = (
         "_client",
+        "_has_waited",
         "_is_closed",
         "_is_over",
         "_lane",
@@ -207,7 +208,7 @@ class Ride:
         self._lease = lease
         self._slot: Lease | None = None
         self._line: Line | None = None
-        self._is_over = self._is_closed = False
+        self._has_waited = self._is_over = self._is_closed = False
         self._started = monotonic()
 
     def begin(self) -> None:
@@ -216,6 +217,7 @@ class Ride:
         lane = self._lane
         try:
             lane.express.seats.seat(lane.admission.identity, self)
+            self._has_waited = self._slot is None
         except Exception as error:  # noqa: BLE001  # busy, or a fault of ours
             self._hand_over(error)
 
@@ -229,7 +231,7 @@ class Ride:
 
     def _send(self, slot: Lease) -> None:
         lane, record, call = self._lane, self._record, self._lane.admission.call
-        if not lane.stands(lane.express.now()):
+        if self._has_waited and not lane.stands(lane.express.now()):
             return self._hand_over(None)
         record.granted, record.rule = True, call.rule
         try:
