@@ -48,6 +48,7 @@ from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.job_owners import SlurmJobOwners
 from gateway.edges.key_turns import KeyTurns
+from gateway.edges.late_writes import LateWrites
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
@@ -88,6 +89,7 @@ class Workshop:
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
+    late_writes: LateWrites = field(default_factory=LateWrites)
     turns: KeyTurns = field(default_factory=lambda: KeyTurns(os.urandom(8).hex(), time.monotonic))
 
 
@@ -103,6 +105,7 @@ class Generation:
     upstream: Upstream
     slots: FairSlots
     recording: Recording
+    limit: Limit
     idempotent: Idempotent
     attempts: AttemptMemory
     serving: Serving
@@ -128,6 +131,7 @@ class Generation:
             RequestIds(),
             self.enter_if_current,
             self.leave,
+            self.limit.of_repeats,
         )
         self.serving = replace(self.serving, ended=self.leave, express=express)
 
@@ -162,9 +166,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     buckets = shelf.take("buckets", MemoryBuckets)
     files = _open_files(config, workshop, shelf, buckets)
     issuing = _make_issuing(config, workshop, files.mapped)
-    upstream = make_upstream(config.forward, shelf)
+    upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
-    check_body = make_check_body(config)
+    check_body, limit = make_check_body(config), make_limit(config, buckets)
     policy = make_policy(config.authorize, workshop.catalogue)
     around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config.idempotency, around, shelf)
@@ -174,7 +178,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         map_user=files.mapped.map_user,
         authorize=authorize,
         check_body=check_body,
-        limit=make_limit(config, buckets),
+        limit=limit,
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
         slots=slots,
         credential=issuing.issue,
@@ -184,8 +188,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         remember_key=idempotent.remember_key,
     )
     parts = Parts(upstream, slots, idempotent.upstream, shelf)
-    documents = make_documents(config, authorize, parts)
-    serving = make_serving(config, check_body, pipeline, documents)
+    serving = make_serving(config, check_body, pipeline, make_documents(config, authorize, parts))
     return Generation(
         config=config,
         shelf=shelf,
@@ -195,6 +198,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         upstream=upstream,
         slots=slots,
         recording=files.recording,
+        limit=limit,
         idempotent=idempotent,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
@@ -240,7 +244,7 @@ def _open_files(
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
     with _noting(problems, "audit"):
-        recording = make_recording(config, workshop.observers, shelf)
+        recording = make_recording(config, workshop.observers, workshop.late_writes, shelf)
     if problems:
         raise BuildError(problems)
     return _Files(identification, failures, mapped, recording, signing_in, anonymous)

@@ -139,6 +139,7 @@ class Application:
             on_overflow=self.metrics.count_overflow,
             serve=self._proxy.visit,
             is_served=lambda raw_path: not is_portal_path(raw_path),
+            late_writes=self._workshop.late_writes,
         )
 
     def _note_refusal(self, refusal: Refusal) -> None:
