@@ -50,6 +50,7 @@ fuzz: $(FUZZ)  ## Fuzz each parser for SECONDS=30 and keep what is new. ONLY=tar
 
 lock:  ## Write requirements/*.txt anew from pyproject.toml, keeping the versions that still fit.
 	@$(PIP) --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o requirements/client.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra server pyproject.toml -o requirements/server.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra server --group dev pyproject.toml -o requirements/dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --group fuzz -o requirements/fuzz.txt
