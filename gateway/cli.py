@@ -95,7 +95,7 @@ class _Tree(click.Group):
     epilog="""\b
 Examples:
   slurm-gateway login https://slurm.example.org
-  slurm-gateway ping
+  slurm-gateway jobs --me
   slurm-gateway check --config /etc/slurm-gateway/gateway.toml
   slurm-gateway serve
   slurm-gateway explain POST /slurm/v0.0.42/job/submit --user alice

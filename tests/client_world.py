@@ -50,6 +50,7 @@ class ScriptedGateway:
     def __init__(self, url: str) -> None:
         self.url = url
         self.heard: list[Heard] = []
+        self.pauses: list[float] = []
         self._answers: dict[str, list[Told]] = {}
 
     def tell(self, request: str, *answers: Told) -> None:
@@ -112,7 +113,7 @@ def asked(scripted: ScriptedGateway) -> Iterator[Gateway]:
         return f"{token}-renewed" if refused else token
 
     with httpx2.Client(timeout=5, follow_redirects=False) as http:
-        yield Gateway(Place(scripted.url), http, current)
+        yield Gateway(Place(scripted.url), http, current, scripted.pauses.append)
 
 
 def problem(code: str, status: int, **more: Any) -> Told:

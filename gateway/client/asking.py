@@ -2,7 +2,8 @@
 
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from gateway.client.place import Place
 from gateway.client.refusals import explain_refusal, explain_slurm
 from gateway.client.trouble import Exit, Trouble, printable
 
-_UNAUTHENTICATED = 401
+_UNAUTHENTICATED, _TOO_MANY = 401, 429
+_TURNS, _LONGEST_TURN_SECONDS = 5, 10
 _FIRST_ERROR = 400
 _REDIRECTS = range(300, 400)
 _VERSION = "slurm-gateway"
@@ -90,10 +92,17 @@ def _unreached(whom: str, error: Exception) -> Trouble:
 class Gateway:
     """One gateway, asked as whoever the token belongs to."""
 
-    def __init__(self, place: Place, http: httpx2.Client, token: AccessToken) -> None:
+    def __init__(
+        self,
+        place: Place,
+        http: httpx2.Client,
+        token: AccessToken,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.place = place
         self._http = http
         self._token = token
+        self._sleep = sleep
 
     def ask(
         self,
@@ -106,16 +115,27 @@ class Gateway:
     ) -> Answer:
         """An answer that is no refusal. Raises Trouble.
 
-        A token that the gateway does not take is replaced once: such a request was never sent on.
+        A token that the gateway does not take is replaced once, and what came too often is asked
+        again when the gateway says so: neither was ever sent on.
         """
         question = _Question(method, path, parameters, body, headers or {})
+        response = self._ask_once(question)
+        for _ in range(_TURNS):
+            pause = _pause_seconds(response)
+            if pause is None:
+                break
+            self._sleep(pause)
+            response = self._ask_once(question)
+        return read_answer(response, self.place.url)
+
+    def _ask_once(self, question: "_Question") -> httpx2.Response:
         token = self._token()
         response = self._send(question, token)
         if response.status_code == _UNAUTHENTICATED:
             renewed = self._token(refused=token)
             if renewed != token:
                 response = self._send(question, renewed)
-        return read_answer(response, self.place.url)
+        return response
 
     def _send(self, question: "_Question", token: str) -> httpx2.Response:
         sent = {"Authorization": f"Bearer {token}", **question.headers}
@@ -130,6 +150,18 @@ class Gateway:
                 content=content,
                 headers=sent,
             )
+
+
+def _pause_seconds(response: httpx2.Response) -> float | None:
+    """How long to wait for one's turn; None where that is not the matter, or too long to wait here."""
+    if response.status_code != _TOO_MANY or not _is_problem(response):
+        return None
+    after = response.headers.get("retry-after", "")
+    return float(after) if after.isdigit() and int(after) <= _LONGEST_TURN_SECONDS else None
+
+
+def _is_problem(response: httpx2.Response) -> bool:
+    return str(response.headers.get("content-type", "")).startswith("application/problem+json")
 
 
 class _Question(NamedTuple):
@@ -153,7 +185,7 @@ def read_answer(response: httpx2.Response, url: str) -> Answer:
     status = response.status_code
     if content is None:
         raise _unreadable(response, url)
-    if response.headers.get("content-type", "").startswith("application/problem+json"):
+    if _is_problem(response):
         raise explain_refusal(status, content, response.headers)
     if status >= _FIRST_ERROR:
         raise explain_slurm(status, content)

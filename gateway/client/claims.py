@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _PARTS = 3
-_NAMES = ("preferred_username", "username", "sub")
+_NAMES = ("preferred_username", "username")
 
 
 def unverified_claims(token: str) -> Mapping[str, Any]:

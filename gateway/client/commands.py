@@ -5,8 +5,10 @@ from typing import Any
 
 import click
 
+from gateway.client.commands_cluster import ALIASES, CLUSTER_COMMANDS
 from gateway.client.options import Options, client_command, load_run
 
+__all__ = ["ALIASES", "COMMANDS"]
 _path = click.Path(path_type=Path)
 
 
@@ -109,5 +111,4 @@ def ping(options: Options) -> int:
     return int(load_run("ping")(options))
 
 
-COMMANDS = (login, logout, whoami, ping)
-ALIASES: dict[str, str] = {}
+COMMANDS = (login, logout, whoami, ping, *CLUSTER_COMMANDS)

@@ -24,7 +24,7 @@ def explain_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[st
     code = printable(problem.get("code", ""), 64)
     title = printable(problem.get("title", f"The gateway answered {status}"))
     detail = printable(problem.get("detail") or "")
-    sentence = f"{title}: {detail}" if detail and detail != f"{title}." else f"{title}."
+    sentence = detail if detail.startswith(title) else f"{title}: {detail}" if detail else title
     known = f" [{code}, request {printable(problem.get('request_id', '?'), 64)}]"
     return Trouble(
         _exit_of(status, code),

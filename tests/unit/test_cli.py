@@ -14,7 +14,20 @@ from lab.toml_text import to_toml
 from tests.configurations import usable
 
 CLIENT_LIBRARIES = frozenset({"authlib", "filelock", "httpx2", "keyring", "tabulate", "ssl"})
-CLIENT = ["login", "logout", "ping", "whoami"]
+CLIENT = [
+    "cancel",
+    "diag",
+    "history",
+    "job",
+    "jobs",
+    "login",
+    "logout",
+    "nodes",
+    "partitions",
+    "ping",
+    "watch",
+    "whoami",
+]
 COMMANDS = ["audit", "bindings", "check", "explain", "operations", "reload", "serve", "sessions"]
 
 
@@ -48,6 +61,14 @@ def test_each_command_has_a_help_with_an_example_or_exit_codes() -> None:
     for command in main.commands:
         text = run(command, "--help").output
         assert "Examples:" in text or "xits with" in text or "Signals:" in text
+
+
+@pytest.mark.parametrize(
+    ("alias", "command"),
+    [("list-jobs", "jobs"), ("describe-job", "job"), ("cancel-job", "cancel")],
+)
+def test_old_names_of_commands_are_aliases(alias: str, command: str) -> None:
+    assert run(alias, "--help").output.replace(alias, command) == run(command, "--help").output
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -57,18 +57,38 @@ def test_a_token_that_is_refused_again_is_no_loop(
     assert "slurm-gateway login" in raised.value.remedy
 
 
+def test_what_came_too_often_is_asked_again_when_the_gateway_says_so(
+    scripted: ScriptedGateway, gateway: Gateway
+) -> None:
+    busy = problem("rate-exceeded", 429, headers={"Retry-After": "2"})
+    scripted.tell(JOBS, busy, busy, Told(200, {"jobs": []}))
+    assert gateway.ask("GET", "/slurm/v0.0.42/jobs").status == 200
+    assert scripted.pauses == [2.0, 2.0]
+
+
+def test_nobody_waits_for_ever(scripted: ScriptedGateway, gateway: Gateway) -> None:
+    scripted.tell(JOBS, problem("rate-exceeded", 429, headers={"Retry-After": "1"}))
+    with pytest.raises(Trouble, match="rate-exceeded"):
+        gateway.ask("GET", "/slurm/v0.0.42/jobs")
+    assert scripted.pauses == [1.0] * 5
+    scripted.tell(JOBS, problem("rate-exceeded", 429, headers={"Retry-After": "900"}))
+    with pytest.raises(Trouble, match="rate-exceeded"):
+        gateway.ask("GET", "/slurm/v0.0.42/jobs")
+    assert len(scripted.pauses) == 5
+
+
 @pytest.mark.parametrize(
     ("told", "code", "says", "remedy"),
     [
         (problem("operation-unlisted", 403), Exit.NOT_PERMITTED, "operation-unlisted", "role"),
         (problem("user-unknown", 403), Exit.NOT_PERMITTED, "user-unknown", "account"),
         (
-            problem("rate-exceeded", 429, headers={"Retry-After": "7"}),
+            problem("rate-exceeded", 429, headers={"Retry-After": "70"}),
             Exit.UNAVAILABLE,
             "request r1",
-            "try again in 7 s",
+            "try again in 70 s",
         ),
-        (problem("upstream-unreachable", 502), Exit.UNAVAILABLE, "No.", "in a moment"),
+        (problem("upstream-unreachable", 502), Exit.UNAVAILABLE, r"No\.", "in a moment"),
         (problem("outcome-unknown", 409), Exit.UNDECIDED, "outcome-unknown", "jobs"),
         (problem("parameter-invalid", 400, detail="x"), Exit.REFUSED_BY_SLURM, "No: x.", ""),
         (

@@ -29,9 +29,3 @@ def test_it_imports_nothing_of_the_server_and_no_library_of_the_servers(path: Pa
 
 def test_every_exit_code_has_a_meaning() -> None:
     assert set(MEANINGS) == set(Exit)
-
-
-def test_the_page_lists_every_exit_code() -> None:
-    page = (CLIENT.parents[1] / "docs/client.md").read_text()
-    for code, meaning in MEANINGS.items():
-        assert f"| {int(code)} | {meaning} |" in page
