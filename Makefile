@@ -54,6 +54,7 @@ screenshots: $(DEV)  ## Take the pictures of the documentation anew, in a real C
 
 lock:  ## Write requirements/*.txt anew from pyproject.toml, keeping the versions that still fit.
 	@$(PIP) --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o requirements/client.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra server pyproject.toml -o requirements/server.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra server --group dev pyproject.toml -o requirements/dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --group fuzz -o requirements/fuzz.txt
