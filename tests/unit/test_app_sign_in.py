@@ -65,7 +65,7 @@ async def test_signing_out_at_the_provider_has_its_form(
 ) -> None:
     parts = await signing_in(tmp_path, logout=logout)
     endpoints = parts.providers["campus"]._endpoints
-    endpoints._known = Endpoints(COGNITO, "", "", end_session, names_itself=False)
+    endpoints._known = Endpoints(COGNITO, COGNITO, "", end_session, names_itself=False)
     endpoints._ask_at = float("inf")
     leave = await parts.leave("campus", "id.token")
     if expected is None:
