@@ -294,6 +294,6 @@ class AuditRecord:
     def again(self, request_id: str, time: float, request: InboundRequest) -> "AuditRecord":
         """The same of another request, copied at once."""
         twin = AuditRecord.__new__(AuditRecord)
-        own = {"request_id": request_id, "time": time, "request": request}
-        twin.__dict__ = {**self.__dict__, **own}
+        twin.__dict__ = own = self.__dict__.copy()
+        own["request_id"], own["time"], own["request"] = request_id, time, request
         return twin
