@@ -20,7 +20,7 @@ from tests.integration.page_tour import KINDS, Tour, two_issuers
 from tests.integration.test_sign_in import Site, make_site
 
 IMAGES = CHECKOUT / "docs/images"
-DESKTOP, PHONE, PICTURE = (1000, 700), (360, 640), (720, 1120)
+DESKTOP, PHONE, PICTURE = (1000, 700), (360, 640), (720, 1160)
 AXE = """async () => { const found = await axe.run(document, {rules: {"target-size": {enabled: true}}});
 return [...found.violations, ...found.incomplete].map((one) =>
 [one.id, one.help, one.nodes.map((node) => node.html)]); }"""
