@@ -14,6 +14,8 @@ from lab.machine import MachineLacksError
 from lab.progress import Progress
 
 PROGRAM = "/usr/bin/chromium"
+PATIENCE_MILLISECONDS = 30_000
+"""Until a page shows what it should, on a machine that other tests share."""
 FETCH = """async (path) => { const a = await fetch(path, {headers: {accept: "application/json"}});
 return [a.status, await a.text()]; }"""
 
@@ -26,6 +28,7 @@ def launched() -> Iterator[Browser]:
             packages.install(packages.GROUPS["chromium"], Progress("chromium"))
         except MachineLacksError as lacking:
             pytest.skip(str(lacking))
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=PROGRAM, args=["--no-sandbox", "--disable-dev-shm-usage"]

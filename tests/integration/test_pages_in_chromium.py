@@ -15,7 +15,7 @@ from gateway.sign_in.targets import local_target
 from lab.accessibility import axe_script
 from lab.places import CHECKOUT
 from lab.slurm import SlurmRelease
-from tests.integration.in_chromium import at_the_provider, launched
+from tests.integration.in_chromium import PATIENCE_MILLISECONDS, at_the_provider, launched
 from tests.integration.page_tour import KINDS, Tour, two_issuers
 from tests.integration.test_sign_in import Site, make_site
 
@@ -56,7 +56,7 @@ def new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme=scheme,
     )
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(PATIENCE_MILLISECONDS)
     return made
 
 

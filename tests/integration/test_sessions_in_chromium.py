@@ -16,7 +16,13 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
 from lab.identity_provider.provider import WEB_CLIENT
 from lab.processes import wait_until
 from lab.slurm import SlurmRelease
-from tests.integration.in_chromium import at_the_provider, fetched, launched, sign_in
+from tests.integration.in_chromium import (
+    PATIENCE_MILLISECONDS,
+    at_the_provider,
+    fetched,
+    launched,
+    sign_in,
+)
 from tests.integration.test_sign_in import SESSION, Site, make_site
 
 CHECK_SECONDS, GRACE_SECONDS = 2.0, 4.0
@@ -38,7 +44,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def context(chromium: Browser, site: Site) -> Iterator[BrowserContext]:
     made = chromium.new_context(ignore_https_errors=True, base_url=site.gateway.url)
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(PATIENCE_MILLISECONDS)
     yield made
     made.close()
 
