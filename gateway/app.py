@@ -25,7 +25,7 @@ from gateway.app_identity import (
     make_map_user,
     make_trust,
 )
-from gateway.app_openapi import Parts, make_documents, open_documents
+from gateway.app_openapi import Parts, has_docs_page, make_documents, open_documents
 from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
@@ -73,6 +73,7 @@ from gateway.web.relay import BodyDeadlines
 from gateway.web.serving import Receive as FirstStage
 from gateway.web.serving import Serving
 from gateway.web.serving import Upstream as Forwarding
+from gateway.web.sign_in.pages import DOCS_PATH, Pages
 
 _NSS_THREADS = 8
 _PARSING_THREADS = 1
@@ -325,10 +326,12 @@ def make_portal(
         for one in config.authenticate.issuers
     ]
     cluster, house = config.server.cluster, None
+    has_docs = has_docs_page(config)
     if files.signing_in is not None:
+        pages = Pages(cluster, DOCS_PATH if has_docs else "")
         access = partial(describe_access, policy, catalogue, config.limit)
-        house = files.signing_in.house(cluster, files.failures, files.mapped.map_user, access)
-    portal = build_portal(config.server.public_url, cluster, issuers, house)
+        house = files.signing_in.house(pages, files.failures, files.mapped.map_user, access)
+    portal = build_portal(config.server.public_url, cluster, issuers, house, has_docs=has_docs)
     return Audited(portal, files.recording.trail, receive.client, files.anonymous)
 
 

@@ -20,6 +20,7 @@ from gateway.app_state import (
     key_part,
     key_readings,
     keys_part,
+    sessions_part,
     table_part,
     upstream_part,
 )
@@ -234,6 +235,7 @@ class Application:
             directory_part(now.mapped),
             table_part(now.mapped, now.identification),
             keys_part(now.idempotent),
+            await sessions_part(now.signing_in),
         ]
 
     def _readings(self) -> Readings:

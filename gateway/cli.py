@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from gateway.client.commands import ALIASES, COMMANDS
+
 DEFAULT_CONFIG = "/etc/slurm-gateway/gateway.toml"
 _SERVER_LIBRARIES = frozenset(
     {
         "cryptography",
         "fastapi",
         "httptools",
-        "httpx2",
         "joserfc",
         "limits",
         "orjson",
@@ -70,26 +71,46 @@ class _ServerGroup(click.Group):
         return self._loaded().get_command(context, name)
 
 
+class _Tree(click.Group):
+    """The client's commands first, then the server's; old names of commands are aliases."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them, by its name or an alias."""
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Two lists. A command's first sentence is its line."""
+        clients = [command.name for command in COMMANDS]
+        servers = [name for name in self.list_commands(ctx) if name not in clients]
+        for heading, names in (("Client", clients), ("Server", servers)):
+            known = [(name, self.get_command(ctx, name or "")) for name in names]
+            rows = [(name or "", one.get_short_help_str(75)) for name, one in known if one]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
 @click.group(
+    cls=_Tree,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
+  slurm-gateway login https://slurm.example.org
+  slurm-gateway jobs --me
   slurm-gateway check --config /etc/slurm-gateway/gateway.toml
-  slurm-gateway check --user alice
   slurm-gateway serve
   slurm-gateway explain POST /slurm/v0.0.42/job/submit --user alice
-  slurm-gateway operations --role user
 """,
 )
 @click.version_option(package_name="slurm-gateway", prog_name="slurm-gateway")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """The authenticating gateway in front of Slurm's REST API.
+    """The authenticating gateway in front of Slurm's REST API, and its client.
 
-    It verifies the access tokens of your identity provider, maps each identity to one Slurm
-    user, lets listed operations pass within limits, and writes an audit of every request.
+    The server verifies the access tokens of your identity provider, maps each identity to one
+    Slurm user, lets listed operations pass within limits, and writes an audit of every request.
 
-    To begin: copy config/gateway.toml, edit its first part, then run `check` and `serve`.
+    As a user: `login` with the gateway's URL, then the commands under Client. To run a gateway:
+    copy config/gateway.toml, edit its first part, then run `check` and `serve`.
     """
     if os.environ.get("NO_COLOR"):
         context.color = False
@@ -185,12 +206,13 @@ def explain(method: str, path: str, token_file: Path | None, **options: Any) -> 
 
 
 @main.command(
+    short_help="List slurmrestd's operations with their risk classes.",
     epilog="""\b
 Examples:
   slurm-gateway operations --version v0.0.42
   slurm-gateway operations --role user --config ./gateway.toml
   slurm-gateway operations --risk ADMIN --json
-"""
+""",
 )
 @_config_option
 @click.option("--role", help="Only what this role of the configuration may call.")
@@ -316,6 +338,8 @@ def end_sessions(
     sys.exit(_load("sessions").end(config, os.environ, **chosen))
 
 
+for _command in COMMANDS:
+    main.add_command(_command)
 main.add_command(
     _ServerGroup(
         "audit",

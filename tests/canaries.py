@@ -28,6 +28,7 @@ EXCEPTIONS: tuple[tuple[str, str], ...] = (
     ("pem", "a key file of Slurm as old pages have it made: where the key belongs"),
     ("token", "a token that a test hands over by `--token-file` or `[credential] token_file`"),
     ("alice.header", "the token of the demo's curl lines, in a file of mode 0600 (test_demo.py)"),
+    ("tokens.json", "the client's own tokens, in a file of mode 0600 (test_client_sign_in.py)"),
     ("job.json", "the job that the demo's curl lines submit"),
 )
 """(name of a file, why it may hold a secret)."""

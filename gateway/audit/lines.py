@@ -19,11 +19,17 @@ _MAXIMUM_TEXT = 512
 _REDACTED = "REDACTED"
 _MOST_REMEMBERED = 4096
 WHO: Final = (
-    "request_id", "cluster", "issuer", "subject", "client_id", "token_hash", "user", "roles",
-    "client_address", "forwarded_for", "method", "operation", "target",
+    "request_id", "cluster", "issuer", "subject", "client_id", "token_hash", "acr", "amr", "auth_time",
+    "user", "roles", "client_address", "forwarded_for", "method", "operation", "target",
 )  # fmt: skip
 """What both lines of a request have in common, besides the time."""
-_NOBODY: Final = '"issuer":"","subject":"","client_id":"","token_hash":{},"user":"","roles":[]'
+_NOBODY: Final = (
+    '"issuer":"","subject":"","client_id":"","token_hash":{},"acr":"","amr":[],"auth_time":"",'
+    '"user":"","roles":[]'
+)
+_MOST_METHODS: Final = 8
+_MAXIMUM_METHOD: Final = 64
+"""RFC 8176 has names of up to six characters; a site's own may be longer."""
 
 
 class Moments:
@@ -162,8 +168,20 @@ def _who(identity: Identity, user: ClusterUser | None) -> str:
     return (
         f'"issuer":{quoted(identity.issuer)},"subject":{quoted(_cut(identity.subject))},'
         f'"client_id":{quoted(_cut(identity.client_id))},'
-        f'"token_hash":{quoted(identity.token_hash)},"user":{quoted(user.name if user else "")},'
+        f'"token_hash":{quoted(identity.token_hash)},{_signed_in(identity)},"user":{quoted(user.name if user else "")},'
         f'"roles":{_list(user.roles if user else ())}'
+    )
+
+
+def _signed_in(identity: Identity) -> str:
+    """How and when, as far as the provider said so: `acr`, `amr` and `auth_time` of its claims."""
+    claimed, at = identity.claims.get("amr"), identity.auth_time
+    methods = claimed if isinstance(claimed, list) else []
+    shown = [_cut(one, _MAXIMUM_METHOD) for one in methods if isinstance(one, str)]
+    moment = "" if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    return (
+        f'"acr":{quoted(_cut(identity.acr))},"amr":{_list(tuple(shown[:_MOST_METHODS]))},'
+        f'"auth_time":"{moment}"'
     )
 
 

@@ -13,6 +13,21 @@ from gateway.cli import _SERVER_LIBRARIES, main
 from lab.toml_text import to_toml
 from tests.configurations import usable
 
+CLIENT_LIBRARIES = frozenset({"authlib", "filelock", "httpx2", "keyring", "tabulate", "ssl"})
+CLIENT = [
+    "cancel",
+    "diag",
+    "history",
+    "job",
+    "jobs",
+    "login",
+    "logout",
+    "nodes",
+    "partitions",
+    "ping",
+    "watch",
+    "whoami",
+]
 COMMANDS = ["audit", "bindings", "check", "explain", "operations", "reload", "serve", "sessions"]
 
 
@@ -34,29 +49,41 @@ def config(tmp_path: Path) -> str:
 def test_the_help_names_every_command_and_shows_how_to_begin() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in COMMANDS:
+    for command in main.commands:
         assert f"\n  {command} " in result.output
+    lists = result.output.partition("Client:")[2]
+    assert "..." not in lists, "a first sentence that is too long for its line"
     assert "slurm-gateway check --config" in result.output
 
 
 def test_each_command_has_a_help_with_an_example_or_exit_codes() -> None:
-    assert sorted(main.commands) == COMMANDS
-    for command in COMMANDS:
+    assert sorted(main.commands) == sorted([*COMMANDS, *CLIENT])
+    for command in main.commands:
         text = run(command, "--help").output
         assert "Examples:" in text or "xits with" in text or "Signals:" in text
+
+
+@pytest.mark.parametrize(
+    ("alias", "command"),
+    [("list-jobs", "jobs"), ("describe-job", "job"), ("cancel-job", "cancel")],
+)
+def test_old_names_of_commands_are_aliases(alias: str, command: str) -> None:
+    assert run(alias, "--help").output.replace(alias, command) == run(command, "--help").output
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
     assert run("--version").output.startswith("slurm-gateway, version ")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
-def test_help_and_version_load_nothing_of_the_server(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["serve", "--help"], ["login", "--help"], ["--version"]]
+)
+def test_help_and_version_load_no_library_but_click(arguments: list[str]) -> None:
     """So that they are there at once, and on machines that have the client only."""
     code = (
         "import sys\nfrom gateway.cli import main\n"
         f"try: main({arguments!r})\nexcept SystemExit: pass\n"
-        f"loaded = set({sorted(_SERVER_LIBRARIES)!r}) & sys.modules.keys()\n"
+        f"loaded = {{*{sorted(_SERVER_LIBRARIES | CLIENT_LIBRARIES)!r}}} & sys.modules.keys()\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)"
     )
     done = in_fresh_python(code)

@@ -1,0 +1,1 @@
+"""The user's command line. It needs nothing of the server, and the server nothing of it."""

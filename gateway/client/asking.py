@@ -1,0 +1,217 @@
+"""(method, path, body) -> the gateway's JSON answer, or the one sentence that says why there is none."""
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import httpx2
+
+from gateway.client.place import Place
+from gateway.client.refusals import explain_refusal, explain_slurm
+from gateway.client.trouble import Exit, Trouble, printable
+
+_UNAUTHENTICATED, _TOO_MANY = 401, 429
+_TURNS, _LONGEST_TURN_SECONDS = 5, 10
+_FIRST_ERROR = 400
+_REDIRECTS = range(300, 400)
+_VERSION = "slurm-gateway"
+
+
+class AccessToken(Protocol):
+    """Where the token of the next request comes from."""
+
+    def __call__(self, *, refused: str = "") -> str:
+        """A token; another one than the `refused`, where there can be one. Raises Trouble."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the gateway said: always JSON, never a refusal of its own."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: Mapping[str, Any]
+
+
+def open_http(ca_file: Path | None, timeout_seconds: float) -> httpx2.Client:
+    """A client that trusts the system's authorities, or those of the file alone, and follows no redirect."""
+    try:
+        verify = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
+    except (OSError, ssl.SSLError):
+        raise Trouble(
+            Exit.NO_INPUT,
+            f"{ca_file} cannot be read as a file of authorities.",
+            "name a readable PEM file with --ca-file",
+        ) from None
+    return httpx2.Client(
+        verify=verify,
+        timeout=timeout_seconds,
+        follow_redirects=False,
+        headers={"User-Agent": _VERSION, "Accept": "application/json"},
+    )
+
+
+@contextmanager
+def reaching(whom: str) -> Iterator[None]:
+    """Turn what goes wrong on the way to somebody into a sentence about them."""
+    try:
+        yield
+    except httpx2.TimeoutException:
+        raise Trouble(
+            Exit.UNAVAILABLE, f"{whom} gave no answer in time.", "try again, or raise --timeout"
+        ) from None
+    except (httpx2.ConnectError, httpx2.ReadError) as error:
+        raise _unreached(whom, error) from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        raise Trouble(
+            Exit.UNAVAILABLE, f"{whom} cannot be asked: {printable(error)}.", "try again"
+        ) from None
+
+
+def _unreached(whom: str, error: Exception) -> Trouble:
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
+        return Trouble(
+            Exit.UNAVAILABLE,
+            f"The certificate of {whom} is not trusted: {printable(text)}.",
+            "if the site has an authority of its own, name its certificate with --ca-file",
+        )
+    return Trouble(
+        Exit.UNAVAILABLE,
+        f"{whom} cannot be reached: {printable(text)}.",
+        "check the address and the network, then try again",
+    )
+
+
+class Gateway:
+    """One gateway, asked as whoever the token belongs to."""
+
+    def __init__(
+        self,
+        place: Place,
+        http: httpx2.Client,
+        token: AccessToken,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.place = place
+        self._http = http
+        self._token = token
+        self._sleep = sleep
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """An answer that is no refusal. Raises Trouble.
+
+        A token that the gateway does not take is replaced once, and what came too often is asked
+        again when the gateway says so: neither was ever sent on.
+        """
+        question = _Question(method, path, parameters, body, headers or {})
+        response = self._ask_once(question)
+        for _ in range(_TURNS):
+            pause = _pause_seconds(response)
+            if pause is None:
+                break
+            self._sleep(pause)
+            response = self._ask_once(question)
+        return read_answer(response, self.place.url)
+
+    def _ask_once(self, question: "_Question") -> httpx2.Response:
+        token = self._token()
+        response = self._send(question, token)
+        if response.status_code == _UNAUTHENTICATED:
+            renewed = self._token(refused=token)
+            if renewed != token:
+                response = self._send(question, renewed)
+        return response
+
+    def _send(self, question: "_Question", token: str) -> httpx2.Response:
+        sent = {"Authorization": f"Bearer {token}", **question.headers}
+        content = None if question.body is None else json.dumps(question.body).encode()
+        if content is not None:
+            sent["Content-Type"] = "application/json"
+        with reaching(f"The gateway {self.place.url}"):
+            return self._http.request(
+                question.method,
+                self.place.join(question.path),
+                params=question.parameters,
+                content=content,
+                headers=sent,
+            )
+
+
+def _pause_seconds(response: httpx2.Response) -> float | None:
+    """How long to wait for one's turn; None where that is not the matter, or too long to wait here."""
+    if response.status_code != _TOO_MANY or not _is_problem(response):
+        return None
+    after = response.headers.get("retry-after", "")
+    return float(after) if after.isdigit() and int(after) <= _LONGEST_TURN_SECONDS else None
+
+
+def _is_problem(response: httpx2.Response) -> bool:
+    return str(response.headers.get("content-type", "")).startswith("application/problem+json")
+
+
+class _Question(NamedTuple):
+    method: str
+    path: str
+    parameters: Mapping[str, str] | None
+    body: object
+    headers: Mapping[str, str]
+
+
+def read_answer(response: httpx2.Response, url: str) -> Answer:
+    """A JSON object that is no refusal. Raises Trouble."""
+    if response.status_code in _REDIRECTS:
+        target = printable(response.headers.get("location", "somewhere else"))
+        raise Trouble(
+            Exit.UNREADABLE_ANSWER,
+            f"{url} sends everybody on to {target}, which a gateway does not do.",
+            "use the gateway's own address",
+        )
+    content = _object(response)
+    status = response.status_code
+    if content is None:
+        raise _unreadable(response, url)
+    if _is_problem(response):
+        raise explain_refusal(status, content, response.headers)
+    if status >= _FIRST_ERROR:
+        raise explain_slurm(status, content)
+    return Answer(status, response.headers, content)
+
+
+def _object(response: httpx2.Response) -> Mapping[str, Any] | None:
+    try:
+        content = response.json()
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _unreadable(response: httpx2.Response, url: str) -> Trouble:
+    kind = printable(response.headers.get("content-type", "nothing that has a type"), 60)
+    if response.status_code >= _FIRST_ERROR and kind.startswith("text/plain"):
+        said = printable(response.text, 160)
+        return Trouble(
+            Exit.REFUSED_BY_SLURM,
+            f"slurmrestd says {response.status_code}: {said}",
+            status=response.status_code,
+        )
+    return Trouble(
+        Exit.UNREADABLE_ANSWER,
+        f"{url} answered {response.status_code} with {kind}, which no gateway does.",
+        "check the gateway's address; a proxy or a login page may stand in between",
+        status=response.status_code,
+    )

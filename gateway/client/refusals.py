@@ -1,0 +1,82 @@
+"""A problem document of the gateway, or errors of Slurm -> one sentence, what to do, and an exit code."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gateway.client.trouble import Exit, Trouble, printable
+
+_UNAUTHENTICATED = 401
+_LOG_IN = "sign in with: slurm-gateway login"
+_BUSY = frozenset({429, 502, 503, 504})
+_REMEDIES = {
+    "outcome-unknown": "look with `slurm-gateway jobs` and `history` whether the job is there",
+    "operation-unlisted": "your role does not have this operation; ask the gateway's administrators",
+    "user-unknown": "the cluster has no account for you; ask its administrators",
+    "subject-conflict": "ask the gateway's administrators: the name belonged to somebody else",
+    "insufficient-user-authentication": "sign in again with a second factor: slurm-gateway login",
+    "idempotency-key-reused": "leave --idempotency-key out, or use another key",
+}
+_LAST_PLAIN_ERROR = (0, None)
+
+
+def explain_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> Trouble:
+    """What a problem document (RFC 9457) says, with its code and the request's id for the administrators."""
+    code = printable(problem.get("code", ""), 64)
+    title = printable(problem.get("title", f"The gateway answered {status}"))
+    detail = printable(problem.get("detail") or "")
+    sentence = detail if detail.startswith(title) else f"{title}: {detail}" if detail else title
+    known = f" [{code}, request {printable(problem.get('request_id', '?'), 64)}]"
+    return Trouble(
+        _exit_of(status, code),
+        f"{sentence.rstrip('.')}.{known}",
+        _remedy(status, code, headers),
+        problem=code,
+        status=status,
+    )
+
+
+def _exit_of(status: int, code: str) -> Exit:
+    if code == "outcome-unknown":
+        return Exit.UNDECIDED
+    if status in _BUSY:
+        return Exit.UNAVAILABLE
+    if status in (_UNAUTHENTICATED, 403):
+        return Exit.NOT_PERMITTED
+    return Exit.REFUSED_BY_SLURM
+
+
+def _remedy(status: int, code: str, headers: Mapping[str, str]) -> str:
+    if code in _REMEDIES:
+        return _REMEDIES[code]
+    if status == _UNAUTHENTICATED:
+        return _LOG_IN
+    after = headers.get("retry-after", "")
+    if after.isdigit():
+        return f"try again in {after} s"
+    return "try again in a moment" if status in _BUSY else ""
+
+
+def explain_slurm(status: int, content: Mapping[str, Any]) -> Trouble:
+    """What Slurm's own answer says is wrong."""
+    said = "; ".join(slurm_errors(content)) or f"an error without a word (HTTP {status})"
+    return Trouble(Exit.REFUSED_BY_SLURM, f"Slurm says: {said}.", status=status)
+
+
+def slurm_errors(content: Mapping[str, Any]) -> Iterator[str]:
+    """Each error once. Every version spells them its own way."""
+    seen: set[str] = set()
+    errors = content.get("errors")
+    for one in errors if isinstance(errors, Sequence) and not isinstance(errors, str) else ():
+        text = _error_text(one)
+        if text not in seen:
+            seen.add(text)
+            yield text
+
+
+def _error_text(error: object) -> str:
+    if not isinstance(error, Mapping):
+        return printable(error)
+    words = [error.get("error") or "", error.get("description") or ""]
+    told = ": ".join(dict.fromkeys(printable(word).rstrip(".") for word in words if word))
+    number = error.get("error_number", error.get("error_code", error.get("errno")))
+    return (told or "an unknown error") + ("" if number in _LAST_PLAIN_ERROR else f" ({number})")

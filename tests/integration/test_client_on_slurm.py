@@ -1,0 +1,228 @@
+"""What the client prints on every real release, beside what Slurm's own commands print there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.gateway import GatewayProcess
+from lab.identity_provider import IdentityProvider
+from lab.processes import wait_until
+from lab.slurm import SlurmRelease
+from tests.integration.at_terminal import Terminal
+from tests.integration.conftest import StartGateway
+
+FOLDER = "/tmp"  # noqa: S108 (the job's, which every user may write to)
+NAMES_NO_USERS = "20.11"
+KEEPS_NO_EXIT_CODES = ("20.11", "22.05")
+
+
+@pytest.fixture
+def site(slurm_release: SlurmRelease, shared_gateway: StartGateway) -> GatewayProcess:
+    return shared_gateway(slurm_release)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, site: GatewayProcess, identity_provider: IdentityProvider) -> Terminal:
+    """Somebody with a token from elsewhere."""
+    token = identity_provider.token_for("alice")
+    environment = {"SLURM_GATEWAY_URL": site.url, "SLURM_GATEWAY_TOKEN": token}
+    return Terminal(tmp_path / "home", site.ca_file, environment)
+
+
+class Jobs:
+    """Jobs of alice that are gone after the test."""
+
+    def __init__(self, release: SlurmRelease) -> None:
+        self.release = release
+        self.made: list[str] = []
+
+    def submit(self, *arguments: str, script: str = "sleep 300") -> str:
+        options = ("--parsable", "-D", FOLDER, "-o", "/dev/null")
+        wrap = ("--wrap", script)
+        out = self.release.run("sbatch", *options, *arguments, *wrap, user="alice")
+        self.made.append(out.strip().split(";")[0])
+        return self.made[-1]
+
+    def state(self, job_id: str) -> str:
+        return self.release.run("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T").strip()
+
+
+@pytest.fixture
+def jobs(slurm_release: SlurmRelease) -> Iterator[Jobs]:
+    made = Jobs(slurm_release)
+    yield made
+    if made.made:
+        slurm_release.run("scancel", *made.made)
+
+
+def test_the_queue_is_squeues(terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease) -> None:
+    """Column by column: a held job, a running one, an array, and one that waits for another."""
+    held = jobs.submit("-H", "-J", "held one", "-t", "2-01:00:00")
+    running = jobs.submit("-J", "running", "-n", "2")
+    array = jobs.submit("-H", "-J", "array", "--array", "1-5:2%2")
+    waits = jobs.submit("-J", "waits", "-d", f"afterok:{held}")
+    wait_until(lambda: jobs.state(running) == "RUNNING", 20, "the running job")
+    listed = f"{held},{running},{array},{waits}"
+    columns = "JOBID,PARTITION,NAME,ST,STATE,TIME_LIMIT,NODES,CPUS,NODELIST(REASON)"
+    done = terminal.type("jobs", "-j", listed, "-O", columns, "--json")
+    assert done.exit_code == 0, done.stderr
+    shown = terminal.type("jobs", "-j", listed, "-O", columns, "--noheader")
+    native = slurm_release.run("squeue", "-h", "-j", listed, "-o", "%i|%P|%j|%t|%T|%l|%D|%C|%R")
+    ours = sorted(" ".join(line.split()) for line in shown.stdout.splitlines())
+    theirs = sorted(" ".join(line.replace("|", " ").split()) for line in native.splitlines())
+    assert ours == theirs
+    assert {one["name"] for one in done.json()} == {"held one", "running", "array", "waits"}
+
+
+def test_filters_choose_what_squeues_choose(
+    terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease
+) -> None:
+    held = jobs.submit("-H", "-J", "chosen")
+    jobs.submit("-H", "-J", "other")
+    me = "1001" if slurm_release.release.slurm == NAMES_NO_USERS else "alice"
+    for arguments in (
+        ["-u", me, "-n", "chosen"],
+        ["-n", "chosen", "-t", "PD"],
+        ["-n", "chosen", "-p", "debug", "-A", "research"],
+        ["-j", held],
+    ):
+        found = terminal.type("jobs", "--json", *arguments)
+        assert held in {str(one["job_id"]) for one in found.json()}, found.stderr
+        assert "other" not in {one["name"] for one in found.json()}
+    for arguments in (["-u", "0"], ["-p", "gpu"], ["-A", "none"], ["-n", "chosen", "-t", "R"]):
+        assert terminal.type("jobs", "--json", *arguments).json() == []
+    own = terminal.type("jobs", "--me", "-n", "chosen", "--json", SLURM_GATEWAY_USER=me)
+    assert [str(one["job_id"]) for one in own.json()] == [held]
+
+
+def test_a_job_is_described(terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease) -> None:
+    held = jobs.submit("-H", "-J", "described", "--comment", "a note", "-t", "90")
+    done = terminal.type("job", held)
+    assert done.exit_code == 0, done.stderr
+    native = slurm_release.run("scontrol", "show", "job", held)
+    for pair in ("JobName=described", "JobState=PENDING", "TimeLimit=01:30:00", "WorkDir=/tmp"):
+        assert pair in native
+        assert pair.replace("=01:30:00", "=1:30:00") in done.stdout
+    assert "Comment=a note" in done.stdout
+    assert terminal.type("describe-job", held).stdout.splitlines()[0] in done.stdout
+    unknown = terminal.type("job", "999999")
+    assert unknown.exit_code == 1
+    assert "Slurm" in unknown.stderr
+
+
+def test_nodes_and_partitions_are_sinfos(terminal: Terminal, slurm_release: SlurmRelease) -> None:
+    done = terminal.type("partitions")
+    assert done.exit_code == 0, done.stderr
+    heading, row = (line.split() for line in done.stdout.splitlines())
+    native = slurm_release.run("sinfo").splitlines()
+    assert heading == native[0].split()
+    theirs = native[1].split()
+    assert row[0].rstrip("*") == theirs[0].rstrip("*")
+    assert row[2].zfill(7) == theirs[2].zfill(7)
+    assert (row[3], row[5]) == (theirs[3], theirs[5])
+    node = terminal.type("nodes")
+    theirs = slurm_release.run("sinfo", "-h", "-N", "-o", "%N %c %z %m %d %w %f %G").split()
+    ours = node.stdout.splitlines()[1].split()
+    assert [ours[0], *ours[3:10]] == theirs
+
+
+def test_an_owner_cancels_and_nobody_else_does(
+    terminal: Terminal, jobs: Jobs, identity_provider: IdentityProvider
+) -> None:
+    """Also on 24.11 and newer, which answer 200 to a cancel that they refuse."""
+    one, two = jobs.submit("-H", "-J", "cancelled"), jobs.submit("-H", "-J", "cancelled")
+    bob = {"SLURM_GATEWAY_TOKEN": identity_provider.token_for("bob")}
+    refused = terminal.type("cancel", one, **bob)
+    assert refused.exit_code == 1, refused
+    assert f"job {one}" in refused.stderr
+    assert jobs.state(one) == "PENDING"
+    done = terminal.type("cancel", one)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert jobs.state(one) == "CANCELLED"
+    assert terminal.type("cancel", "-n", "cancelled", "-t", "PENDING").exit_code == 0
+    assert jobs.state(two) == "CANCELLED"
+
+
+def test_a_refused_cancel_is_seen_in_every_api_version(
+    terminal: Terminal, jobs: Jobs, identity_provider: IdentityProvider, slurm_release: SlurmRelease
+) -> None:
+    """v0.0.40 says nothing at all of it."""
+    held = jobs.submit("-H")
+    bob = {"SLURM_GATEWAY_TOKEN": identity_provider.token_for("bob")}
+    for version in slurm_release.api_versions:
+        refused = terminal.type("cancel", held, "--api-version", version, **bob)
+        assert refused.exit_code == 1, (version, refused)
+        assert jobs.state(held) == "PENDING"
+
+
+def test_a_signal_reaches_the_job(terminal: Terminal, jobs: Jobs) -> None:
+    running = jobs.submit(script="sleep 300")
+    wait_until(lambda: jobs.state(running) == "RUNNING", 20, "the running job")
+    assert terminal.type("cancel", "-s", "KILL", running).exit_code == 0
+    wait_until(lambda: jobs.state(running) != "RUNNING", 20, "its end")
+
+
+def test_a_job_is_watched_to_its_end_and_its_code_is_ours(terminal: Terminal, jobs: Jobs) -> None:
+    held = jobs.submit("-H", script="sleep 1; exit 7")
+    process = terminal.start("watch", held)
+    time.sleep(1.5)
+    jobs.release.run("scontrol", "release", held)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 7, stderr
+    assert "PENDING (JobHeldUser)" in stdout
+    assert "FAILED" in stdout.splitlines()[-1]
+    assert "exit code 7:0" in stdout
+    again = terminal.type("watch", held, "--json")
+    assert again.exit_code == 7
+    assert json.loads(again.stdout)["state"] == "FAILED"
+
+
+def test_history_is_saccts(terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease) -> None:
+    failed = jobs.submit("-J", "for-history", script="exit 3")
+    done = jobs.submit("-J", "for-history", script="true")
+
+    def native() -> list[list[str]]:
+        wanted = "jobid,jobname,partition,account,alloccpus,state,exitcode"
+        out = slurm_release.run("sacct", "-n", "-P", "-j", f"{failed},{done}", "-o", wanted)
+        return sorted(line.split("|") for line in out.splitlines())
+
+    def is_kept() -> bool:
+        states = [row[5] for row in native()]
+        return len(states) == 4 and not {"PENDING", "RUNNING"} & set(states)
+
+    wait_until(is_kept, 30, "the accounting")
+    found = terminal.type("history", "-j", f"{failed},{done}", "--json")
+    assert found.exit_code == 0, found.stderr
+    keys = ("shown_id", "name", "partition", "account", "cpus", "state", "exit_code")
+    ours = sorted([str(one[key]) for key in keys] for one in found.json())
+    theirs = native()
+    if slurm_release.release.slurm in KEEPS_NO_EXIT_CODES:
+        theirs = [[*row[:6], "" if row[5] == "FAILED" else row[6]] for row in theirs]
+    assert ours == theirs
+
+    def is_listed() -> bool:
+        """slurmdbd lists a job of this very second with the next one."""
+        shown = terminal.type("history", "--name", "for-history", "-X", "-S", "now-1hour")
+        return {failed, done} <= {line.split()[0] for line in shown.stdout.splitlines()[1:]}
+
+    wait_until(is_listed, 10, "both in the list")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["jobs", "-t", "x"], ["jobs", "-O", "x"], ["job", "../diag"], ["cancel"], ["cancel", "1..2"]],
+    ids=" ".join,
+)
+def test_a_wrong_call_asks_nobody(
+    terminal: Terminal, site: GatewayProcess, arguments: list[str]
+) -> None:
+    before = len(site.audit_records())
+    done = terminal.type(*arguments)
+    assert done.exit_code == 2, done
+    assert "Error" in done.stderr
+    assert len(site.audit_records()) == before
