@@ -16,7 +16,7 @@ STEP := $(PYTHON) -m lab step
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint bench soak fuzz lock stop clean
+.PHONY: help install demo test test-long lint bench soak fuzz screenshots lock stop clean
 
 help:  ## Print this.
 	@echo "slurm-gateway: what to type"
@@ -30,6 +30,7 @@ demo: $(SERVER)  ## Real Slurm, a real OpenID provider, the gateway, one job. Ct
 test: $(DEV)  ## All set-up and every test, on every Slurm release of lab/releases.toml.
 	@$(call run_tests,300,-m "not long")
 
+test-long: export ALL_EXAMPLES = 1
 test-long: $(DEV)  ## The same with the long forms of the long tests.
 	@$(call run_tests,1800,)
 
@@ -47,6 +48,9 @@ soak: $(DEV)  ## Kill and fill everything under load for TIME seconds; write soa
 
 fuzz: $(FUZZ)  ## Fuzz each parser for SECONDS=30 and keep what is new. ONLY=target: one of them. Linux on x86_64.
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
+
+screenshots: $(DEV)  ## Take the pictures of the documentation anew, in a real Chromium, into docs/images.
+	SLURM_GATEWAY_SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/integration/test_pages_in_chromium.py -k pictures
 
 lock:  ## Write requirements/*.txt anew from pyproject.toml, keeping the versions that still fit.
 	@$(PIP) --quiet uv

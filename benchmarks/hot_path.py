@@ -16,12 +16,11 @@ from pathlib import Path
 
 import click
 import uvloop
-from uvicorn.config import Config
-from uvicorn.server import ServerState
 
 from benchmarks.identity import Provider, make_provider
 from benchmarks.lineup import ordinary_user
 from benchmarks.processes import free_port
+from benchmarks.repeats import connect_instantly, microseconds, repeat, server_connections
 from benchmarks.scene import Scene
 from benchmarks.stub import SMALL_TARGET, stub
 from benchmarks.variants.gateway import write_configuration
@@ -69,6 +68,11 @@ class Request:
         receive = self.generation.serving.receive
         return receive("GET", self.target, self.headers, "127.0.0.1", "0" * 32)
 
+    def raw(self) -> bytes:
+        """Return it as a client sends it."""
+        fields = [b"%b: %b\r\n" % field for field in self.headers]
+        return b"".join([b"GET ", self.target, b" HTTP/1.1\r\n", *fields, b"\r\n"])
+
     def scope(self) -> Scope:
         """Return what the server hands to the application."""
         return {
@@ -80,25 +84,6 @@ class Request:
             "headers": self.headers,
             "client": ("127.0.0.1", 50_000),
         }
-
-
-class Wire(asyncio.Transport):
-    """A client's connection that takes every byte and has none to give."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Drop them."""
-
-    def is_closing(self) -> bool:
-        """Stay open."""
-        return False
-
-    def close(self) -> None:
-        """Have nothing to close, when the server ends an idle connection."""
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        """Tell the addresses that the server asks for."""
-        addresses = {"peername": ("127.0.0.1", 50_000), "sockname": ("127.0.0.1", 8443)}
-        return addresses.get(name, default)
 
 
 class InstantUpstream:
@@ -152,7 +137,26 @@ async def _measure(
                 times,
             ),
         ]
-        return [(timed.name, await _time(timed)) for timed in steps]
+        means = [(timed.name, await _time(timed)) for timed in steps]
+        return [*means, *await _repeats(path, shown.raw(), times)]
+    finally:
+        await application.stop()
+
+
+async def _repeats(path: Path, data: bytes, times: int) -> list[tuple[str, float]]:
+    """A gateway of its own, whose slurmrestd has connections, so that repeats are served by callbacks."""
+    application = Application({}, HASH_KEY)
+    generation = await application.prepare(load(path, {}))
+    connect_instantly(generation, ANSWER_HEAD + b"x" * 300)
+    application.adopt(generation)
+    try:
+        return [
+            (
+                f"a read that repeats on {count} connections at once, no sockets",
+                await microseconds(server_connections(application, count), data, times),
+            )
+            for count in (1, 16, 64)
+        ]
     finally:
         await application.stop()
 
@@ -242,28 +246,8 @@ def _application(application: Application, request: Request) -> Step:
 
 def _server(application: Application, request: Request) -> Step:
     """Return a step that hands a request's bytes to the server's protocol and waits for its answer."""
-    config = Config(
-        application,
-        interface="asgi3",
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-    )
-    config.load()
-    protocol = application.protocol()(config, ServerState(), {}, asyncio.get_running_loop())
-    protocol.connection_made(Wire())
-    fields = [b"%b: %b\r\n" % field for field in request.headers]
-    data = b"".join([b"GET ", request.target, b" HTTP/1.1\r\n", *fields, b"\r\n"])
-
-    async def step() -> None:
-        protocol.data_received(data)
-        while not protocol.cycle.response_complete:  # noqa: ASYNC110 - the server has no event for it
-            await asyncio.sleep(0)
-
-    return step
+    connections = server_connections(application, 1)
+    return lambda: repeat(connections, request.raw(), 1)
 
 
 def _head(write_head: RequestHead, grant: Grant) -> bytes:

@@ -25,7 +25,7 @@ from gateway.app_identity import (
     make_map_user,
     make_trust,
 )
-from gateway.app_openapi import Parts, make_documents, open_documents
+from gateway.app_openapi import Parts, has_docs_page, make_documents, open_documents
 from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
@@ -48,6 +48,7 @@ from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.job_owners import SlurmJobOwners
 from gateway.edges.key_turns import KeyTurns
+from gateway.edges.late_writes import LateWrites
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
@@ -72,6 +73,7 @@ from gateway.web.relay import BodyDeadlines
 from gateway.web.serving import Receive as FirstStage
 from gateway.web.serving import Serving
 from gateway.web.serving import Upstream as Forwarding
+from gateway.web.sign_in.pages import DOCS_PATH, Pages
 
 _NSS_THREADS = 8
 _PARSING_THREADS = 1
@@ -87,6 +89,7 @@ class Workshop:
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
+    late_writes: LateWrites = field(default_factory=LateWrites)
     turns: KeyTurns = field(default_factory=lambda: KeyTurns(os.urandom(8).hex(), time.monotonic))
 
 
@@ -102,6 +105,7 @@ class Generation:
     upstream: Upstream
     slots: FairSlots
     recording: Recording
+    limit: Limit
     idempotent: Idempotent
     attempts: AttemptMemory
     serving: Serving
@@ -127,6 +131,7 @@ class Generation:
             RequestIds(),
             self.enter_if_current,
             self.leave,
+            self.limit.of_repeats,
         )
         self.serving = replace(self.serving, ended=self.leave, express=express)
 
@@ -161,9 +166,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     buckets = shelf.take("buckets", MemoryBuckets)
     files = _open_files(config, workshop, shelf, buckets)
     issuing = _make_issuing(config, workshop, files.mapped)
-    upstream = make_upstream(config.forward, shelf)
+    upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
-    check_body = make_check_body(config)
+    check_body, limit = make_check_body(config), make_limit(config, buckets)
     policy = make_policy(config.authorize, workshop.catalogue)
     around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config.idempotency, around, shelf)
@@ -173,7 +178,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         map_user=files.mapped.map_user,
         authorize=authorize,
         check_body=check_body,
-        limit=make_limit(config, buckets),
+        limit=limit,
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
         slots=slots,
         credential=issuing.issue,
@@ -183,8 +188,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         remember_key=idempotent.remember_key,
     )
     parts = Parts(upstream, slots, idempotent.upstream, shelf)
-    documents = make_documents(config, authorize, parts)
-    serving = make_serving(config, check_body, pipeline, documents)
+    serving = make_serving(config, check_body, pipeline, make_documents(config, authorize, parts))
     return Generation(
         config=config,
         shelf=shelf,
@@ -194,6 +198,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         upstream=upstream,
         slots=slots,
         recording=files.recording,
+        limit=limit,
         idempotent=idempotent,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
@@ -239,7 +244,7 @@ def _open_files(
     with _noting(problems, "map_user"):
         mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
     with _noting(problems, "audit"):
-        recording = make_recording(config, workshop.observers, shelf)
+        recording = make_recording(config, workshop.observers, workshop.late_writes, shelf)
     if problems:
         raise BuildError(problems)
     return _Files(identification, failures, mapped, recording, signing_in, anonymous)
@@ -321,10 +326,12 @@ def make_portal(
         for one in config.authenticate.issuers
     ]
     cluster, house = config.server.cluster, None
+    has_docs = has_docs_page(config)
     if files.signing_in is not None:
+        pages = Pages(cluster, DOCS_PATH if has_docs else "")
         access = partial(describe_access, policy, catalogue, config.limit)
-        house = files.signing_in.house(cluster, files.failures, files.mapped.map_user, access)
-    portal = build_portal(config.server.public_url, cluster, issuers, house)
+        house = files.signing_in.house(pages, files.failures, files.mapped.map_user, access)
+    portal = build_portal(config.server.public_url, cluster, issuers, house, has_docs=has_docs)
     return Audited(portal, files.recording.trail, receive.client, files.anonymous)
 
 

@@ -15,6 +15,7 @@ from gateway.audit.journal import Journal
 from gateway.audit.lines import Lines
 from gateway.audit.recovery import NoLine, Resumed, lost_end, read_past, resume
 from gateway.audit.sinks import MainSink, Nowhere, OtherSink, Turn
+from gateway.audit.turn_lines import Later
 from gateway.audit.upkeep import Intervals, Upkeep
 from gateway.config.audit import Audit, FileSink, Sink, StdoutSink, SyslogSink
 from gateway.config.gateway import Gateway
@@ -101,7 +102,10 @@ class Recording:
 
 
 def make_recording(
-    config: Gateway, observers: Sequence[Callable[[AuditRecord], None]], shelf: Shelf
+    config: Gateway,
+    observers: Sequence[Callable[[AuditRecord], None]],
+    late_writes: Later,
+    shelf: Shelf,
 ) -> Recording:
     """Sinks with the same settings are kept over a reload. Raises OSError."""
     section = config.audit
@@ -114,6 +118,7 @@ def make_recording(
         close=Book.close,
     )
     journal = book.journal
+    journal.turn_lines.go_before(late_writes)
     main_sink = Nowhere() if main is None else _make_main(main, journal, shelf)
     others = [_make_other(sink, journal, shelf) for sink in section.sinks if sink is not main]
     trail = shelf.take(

@@ -10,7 +10,6 @@ from gateway.config.authenticate import Issuer
 from gateway.config.credential import Attach, Mint, Passthrough
 from gateway.config.forward import Forward
 from gateway.config.gateway import Gateway
-from gateway.config.map_user import MapUser
 from gateway.config.problem import Problem
 from gateway.config.section import is_loopback_host
 from gateway.config.server import Server
@@ -23,7 +22,7 @@ def find_doubts(gateway: Gateway) -> list[Problem]:
     return [
         *_doubt_server(gateway.server),
         *_doubt_issuers(gateway),
-        *_doubt_rules(gateway.map_user),
+        *_doubt_rules(gateway),
         *_doubt_roles(gateway),
         *_doubt_credential(gateway),
         *_doubt_forward(gateway.forward),
@@ -58,6 +57,32 @@ def _doubt_issuers(gateway: Gateway) -> Iterator[Problem]:
                 f"{place}.profile", what, "name app clients that are for this gateway only"
             )
         yield from _doubt_id_tokens(place, issuer)
+        yield from _doubt_provider(place, issuer, gateway)
+
+
+_SERVE_ANYBODY = {
+    "https://token.actions.githubusercontent.com": '{ repository_owner_id = "65601" }',
+    "https://gitlab.com": '{ namespace_id = "72" }',
+    "https://accounts.google.com": '{ hd = "example.org", email_verified = true }',
+}
+"""Issuers that make a genuine token, for whatever audience is asked for, for whoever has an account there."""
+_ENTRA_HOSTS = frozenset({"login.microsoftonline.com", "sts.windows.net"})
+
+
+def _doubt_provider(place: str, issuer: Issuer, gateway: Gateway) -> Iterator[Problem]:
+    """What is known of single providers; docs/providers/ says more."""
+    if issuer.issuer in _SERVE_ANYBODY and not issuer.required_claims:
+        what = f"{issuer.issuer} serves anybody: whoever has an account there has tokens for here"
+        remedy = f"say whose are meant: required_claims = {_SERVE_ANYBODY[issuer.issuer]}"
+        yield Problem(place, what, remedy)
+    parts = urlsplit(issuer.issuer)
+    signs_in = any(client.issuer == issuer.issuer for client in gateway.sign_in.clients)
+    if parts.hostname in _ENTRA_HOSTS and issuer.subject_claim == "sub" and signs_in:
+        what = "Entra ID names a person otherwise at each client: browser and command line are two"
+        yield Problem(f"{place}.subject_claim", what, 'subject_claim = "oid"')
+    if (parts.hostname or "").endswith((".okta.com", ".oktapreview.com")) and not parts.path:
+        what = "access tokens of Okta's org authorization server are for Okta alone"
+        yield Problem(place, what, "use a custom one: https://…/oauth2/default")
 
 
 def _doubt_id_tokens(place: str, issuer: Issuer) -> Iterator[Problem]:
@@ -80,8 +105,11 @@ def _doubt_id_tokens(place: str, issuer: Issuer) -> Iterator[Problem]:
             yield Problem(f"{place}.audiences", what, remedy)
 
 
-def _doubt_rules(users: MapUser) -> Iterator[Problem]:
-    for risk in describe_risks(user_rules(users.rules, lambda path: FixedUser(path.name))):
+def _doubt_rules(gateway: Gateway) -> Iterator[Problem]:
+    users = gateway.map_user
+    required = {one.issuer: one.required_claims for one in gateway.authenticate.issuers}
+    rules = user_rules(users.rules, lambda path: FixedUser(path.name))
+    for risk in describe_risks(rules, required):
         place, _, what = risk.partition(": ")
         yield Problem(place, what)
     if not users.must_exist:

@@ -136,6 +136,8 @@ def rules_of(issuer: Issuer) -> TokenRules:
         maximum_lifetime_seconds=issuer.maximum_lifetime_seconds,
         groups_claim=groups_claim_of(issuer),
         groups_separator=issuer.groups_separator,
+        subject_claim=issuer.subject_claim,
+        required_claims=issuer.required_claims,
     )
 
 

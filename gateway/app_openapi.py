@@ -1,25 +1,21 @@
 """The configuration, and the stages and edges that it made -> OpenAPI documents, and who may have them."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.app_shelf import Shelf
 from gateway.app_upstream import Upstream
 from gateway.config.authenticate import Issuer
 from gateway.config.gateway import Gateway
-from gateway.edges.discovery import trust
-from gateway.edges.issuer_metadata import (
-    IssuerMetadata,
-    NoMetadata,
-    all_facts,
-    make_issuer_metadata,
-)
+from gateway.edges.discovery import metadata_url, trust
 from gateway.edges.openapi_documents import FORMS, OpenapiDocuments, Slots, Terms
 from gateway.edges.openapi_documents import Upstream as Forwarding
+from gateway.edges.provider_metadata import ProviderMetadata
 from gateway.model import Admission
 from gateway.openapi.corrections import read_corrections
-from gateway.openapi.own_part import Publisher
+from gateway.openapi.own_part import IssuerFacts, Publisher
 from gateway.pipeline import Pipeline
 from gateway.stages.authorize import Authorize
 from gateway.stages.open_document import NobodyIsNobody, NothingForNobody, OrNobody
@@ -62,28 +58,45 @@ def make_documents(config: Gateway, authorize: Authorize, parts: Parts) -> Opena
     return OpenapiDocuments(parts.forwarding, parts.slots, _Permissions(authorize), terms)
 
 
+def has_docs_page(config: Gateway) -> bool:
+    """Somebody who cannot sign in may read nothing, unless the documents are for everybody."""
+    can_read = bool(config.sign_in.clients) or config.authorize.openapi_without_token
+    return config.server.docs_page and can_read
+
+
 def make_publisher(config: Gateway, shelf: Shelf) -> Callable[[], Awaitable[Publisher]]:
     """Who serves the documents, with what is known of the issuers at the time."""
-    server = config.server
+    server, takes_keys = config.server, config.idempotency.enabled
     sources = [make_metadata(issuer, shelf) for issuer in config.authenticate.issuers]
 
     async def publisher() -> Publisher:
-        return Publisher(server.public_url, server.cluster, await all_facts(sources))
+        return Publisher(server.public_url, server.cluster, await all_facts(sources), takes_keys)
 
     return publisher
 
 
-def make_metadata(issuer: Issuer, shelf: Shelf) -> IssuerMetadata | NoMetadata:
-    """Raises OSError for an authority that cannot be read."""
+Facts = Callable[[], Awaitable[IssuerFacts]]
+
+
+async def all_facts(sources: Sequence[Facts]) -> tuple[IssuerFacts, ...]:
+    """Of all issuers at once, in their order."""
+    return tuple(await asyncio.gather(*(source() for source in sources)))
+
+
+def make_metadata(issuer: Issuer, shelf: Shelf) -> Facts:
+    """Where the keys are a file or stand at a URL of their own, nothing is asked.
+
+    Raises OSError for an authority that cannot be read.
+    """
     if issuer.jwks_file is not None or issuer.jwks_url is not None:
-        return NoMetadata(issuer.issuer)
+        name_alone = IssuerFacts(issuer.issuer)
+        return lambda: asyncio.sleep(0, name_alone)
     authority = issuer.ca_file.read_bytes() if issuer.ca_file else b""
+    url = metadata_url(issuer.issuer, issuer.discovery)
     return shelf.take(
-        ("metadata", issuer.issuer, issuer.discovery, authority),
-        lambda: make_issuer_metadata(
-            issuer.issuer, issuer.discovery, trust(issuer.ca_file), time.monotonic
-        ),
-    )
+        ("metadata", issuer.issuer, url, authority),
+        lambda: ProviderMetadata(trust(issuer.ca_file), issuer.issuer, url),
+    ).facts
 
 
 def open_documents(pipeline: Pipeline, *, is_open: bool) -> Pipeline:

@@ -20,6 +20,7 @@ from gateway.app_state import (
     key_part,
     key_readings,
     keys_part,
+    sessions_part,
     table_part,
     upstream_part,
 )
@@ -138,6 +139,7 @@ class Application:
             on_overflow=self.metrics.count_overflow,
             serve=self._proxy.visit,
             is_served=lambda raw_path: not is_portal_path(raw_path),
+            late_writes=self._workshop.late_writes,
         )
 
     def _note_refusal(self, refusal: Refusal) -> None:
@@ -233,6 +235,7 @@ class Application:
             directory_part(now.mapped),
             table_part(now.mapped, now.identification),
             keys_part(now.idempotent),
+            await sessions_part(now.signing_in),
         ]
 
     def _readings(self) -> Readings:

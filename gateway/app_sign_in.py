@@ -32,6 +32,7 @@ from gateway.sign_in.guard import DenyList, Lifetimes, SessionGuard
 from gateway.sign_in.refreshing import Refreshing
 from gateway.sign_in.sealing import Sealer, derived_key
 from gateway.sign_in.session import Room, SessionDoubt
+from gateway.sign_in.session_id import SessionIds
 from gateway.sign_in.signed import ClientRules
 from gateway.stages.authenticate import FailureBudget
 from gateway.web.sign_in.asked import FormTokens
@@ -53,6 +54,7 @@ class SigningIn:
     desk: Desk
     store: SqliteSessionStore
     contents: Sealer
+    ids: SessionIds
     flows: Sealer
     forms: FormTokens
     providers: Mapping[str, OidcProvider]
@@ -61,7 +63,7 @@ class SigningIn:
 
     def house(
         self,
-        cluster: str,
+        pages: Pages,
         failures: FailureBudget,
         map_user: Callable[[Identity], Awaitable[ClusterUser]],
         access: Callable[[ClusterUser], Access],
@@ -75,7 +77,7 @@ class SigningIn:
             contents=self.contents,
             flows=self.flows,
             forms=self.forms,
-            pages=Pages(cluster),
+            pages=pages,
             map_user=map_user,
             access=access,
             leave=self.leave,
@@ -119,12 +121,13 @@ def make_sign_in(
     secrets = read_encryption_keys(section.encryption_key_file, directory)
     origin = config.server.public_url.rstrip("/")
     clients, providers = _make_clients(config, keys, origin, directory)
-    kept = _Kept(_open_store(config, shelf), Sealer(secrets, "sessions"))
+    kept = _Kept(_open_store(config, shelf), Sealer(secrets, "sessions"), SessionIds(secrets))
     return SigningIn(
         guard=_make_guard(section, clients, kept, deny_list, origin),
         desk=_make_desk(section, clients, kept, deny_list),
         store=kept.store,
         contents=kept.sealer,
+        ids=kept.ids,
         flows=Sealer(secrets, "flows"),
         forms=FormTokens(derived_key(secrets[0], "forms")),
         providers=providers,
@@ -136,6 +139,7 @@ def make_sign_in(
 class _Kept(NamedTuple):
     store: SqliteSessionStore
     sealer: Sealer
+    ids: SessionIds
 
 
 def _make_clients(
@@ -178,6 +182,7 @@ def _make_guard(
     return SessionGuard(
         kept.store,
         kept.sealer,
+        kept.ids,
         {name: client.rules for name, client in clients.items()},
         lifetimes=_lifetimes(section),
         deny_list=deny_list,
@@ -195,6 +200,7 @@ def _make_desk(
         clients,
         kept.store,
         kept.sealer,
+        kept.ids,
         lifetimes=_lifetimes(section),
         room=Room(section.sessions_per_subject, section.maximum_sessions),
         deny_list=deny_list,
@@ -232,6 +238,8 @@ def rules_of_client(client: SignInClient, issuer: Issuer) -> ClientRules:
         leeway_seconds=issuer.leeway_seconds,
         groups_claim=groups_claim_of(issuer),
         groups_separator=issuer.groups_separator,
+        subject_claim=issuer.subject_claim,
+        required_claims=issuer.required_claims,
     )
 
 

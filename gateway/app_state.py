@@ -1,20 +1,24 @@
 """A generation -> what /readyz tells of it, and what /metrics reads off it."""
 
+import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.app_idempotency import Idempotent
 from gateway.app_identity import Identification, Mapped
+from gateway.app_sign_in import SigningIn
 from gateway.app_upstream import Issuing, Upstream
 from gateway.audit.journal import Journal
 from gateway.edges.jwks import KeyState
+from gateway.sign_in.session import SessionDoubt
 from gateway.web.metrics import KeyReading
 from gateway.web.operations import Part
 
 MINIMUM_ROOM_BYTES = 256 * 1024 * 1024
 """Room for a handful of the largest request bodies in the state directory."""
 
+_TRY_SECONDS = 1.0
 SCARCE_PERCENT = 10
 """Free space of a disk with audit files below which it is warned."""
 
@@ -101,6 +105,20 @@ def keys_part(idempotent: Idempotent) -> Part:
     """Told only: submissions without a key do not need the store."""
     problem = idempotent.store.problem if idempotent.store is not None else ""
     return Part("idempotency", not problem, problem, informational=True)
+
+
+async def sessions_part(signing_in: SigningIn | None) -> Part:
+    """Told only: calls with a token need no session. A write is tried, because a full disk still reads."""
+    problem = ""
+    if signing_in is not None:
+        try:
+            async with asyncio.timeout(_TRY_SECONDS):
+                await signing_in.store.try_out()
+        except TimeoutError:
+            problem = f"no answer in {_TRY_SECONDS:.0f} s"
+        except SessionDoubt as doubt:
+            problem = str(doubt)
+    return Part("sessions", not problem, problem, informational=True)
 
 
 def _table_problems(mapped: Mapped, identification: Identification) -> Iterator[str]:

@@ -16,6 +16,7 @@ from gateway.config.gateway import Gateway
 from gateway.config.limit import Limit
 from gateway.edges.directory import NssDirectory, NssIds
 from gateway.edges.few_threads import FewThreads
+from gateway.edges.late_writes import LateWrites
 from gateway.edges.run_command import RunCommand, minimal_environment
 from gateway.edges.signing_key import SigningKeyFile
 from gateway.edges.slots import FairSlots
@@ -135,16 +136,16 @@ class Upstream:
     pool: UpstreamPool
 
 
-def make_upstream(forward: Forward, shelf: Shelf) -> Upstream:
+def make_upstream(forward: Forward, late_writes: LateWrites, shelf: Shelf) -> Upstream:
     """Kept over a reload that leaves the section alone."""
     return shelf.take(
         ("upstream", forward),
-        lambda: new_upstream(forward),
+        lambda: new_upstream(forward, late_writes),
         close=lambda upstream: upstream.slurmrestd.close(),
     )
 
 
-def new_upstream(forward: Forward) -> Upstream:
+def new_upstream(forward: Forward, late_writes: LateWrites | None = None) -> Upstream:
     """Opens nothing yet."""
     address = Address.parse(forward.upstream)
     pool = UpstreamPool(
@@ -154,6 +155,7 @@ def new_upstream(forward: Forward) -> Upstream:
         idle_seconds=forward.idle_seconds,
         buffer_bytes=forward.buffer_bytes,
         may_share=forward.share_connections,
+        late_writes=late_writes,
     )
     patience = Patience(forward.read_seconds, forward.write_seconds, forward.heavy_seconds)
     return Upstream(Slurmrestd(address, pool, patience), pool)

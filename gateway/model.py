@@ -279,6 +279,8 @@ class AuditRecord:
     complete: bool = False
     opened: str = ""
     """What its first line in the audit says of it; empty where none was written."""
+    wording: tuple[str, str, str, str] | None = None
+    """What the lines of its repeats say too; see gateway.audit.lines."""
     beside: Beside | None = None
 
     def __init__(
@@ -288,3 +290,10 @@ class AuditRecord:
         self.time = time
         self.method = method
         self.raw_target = raw_target
+
+    def again(self, request_id: str, time: float, request: InboundRequest) -> "AuditRecord":
+        """The same of another request, copied at once."""
+        twin = AuditRecord.__new__(AuditRecord)
+        twin.__dict__ = own = self.__dict__.copy()
+        own["request_id"], own["time"], own["request"] = request_id, time, request
+        return twin

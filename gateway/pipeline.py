@@ -1,5 +1,6 @@
 """The order of the stages: (InboundRequest) -> Admission, then (Admission, Body) -> Grant, or Denied."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -109,14 +110,20 @@ class AuditLog(Protocol):
 
     async def close(self, record: AuditRecord) -> None: ...
 
-    @property
-    def reads_wait(self) -> bool:
-        """Whether these would wait for a read now; else `begin` and `end` do the same for one, at once."""
+    def begin(self, record: AuditRecord, unwritten: Callable[[Denied], None], /) -> bool:
+        """The same for a read at once: written by the end of this turn of the event loop, and before
+        anything else of that turn is sent. Raises Denied, or calls `unwritten`, maybe within `flush`.
+
+        Whether `settle` has to be waited for first.
+        """
         ...
 
-    def begin(self, record: AuditRecord) -> None: ...
+    def end(self, record: AuditRecord, /) -> bool:
+        """In the same way, for a read that was answered well and whole; `close` has more to say."""
+        ...
 
-    def end(self, record: AuditRecord) -> None: ...
+    def flush(self) -> None:
+        """Have written what those two were given."""
 
     async def settle(self) -> None:
         """Wait for what `begin` and `end` have written, where they wait. Raises Denied."""

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from lab import machine, packages, places, releases
+from lab import machine, packages, places, releases, swagger_ui
 from lab.fleet import bring_down, bring_up, forget_all, report
 from lab.machine import MachineLacksError
 from lab.processes import LabError
@@ -68,6 +68,11 @@ def _demo(options: argparse.Namespace) -> int:
     return demonstrate(once=options.once, port=options.port)
 
 
+def _swagger_ui(options: argparse.Namespace) -> int:
+    sys.stdout.write(f"swagger-ui-dist {swagger_ui.update(options.version)}\n")
+    return DONE
+
+
 def _clean(_: argparse.Namespace) -> int:
     return forget_all()
 
@@ -123,6 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--port", type=int, default=8443, help="where the gateway listens (default: 8443)"
     )
+    vendored = command(
+        "swagger-ui", _swagger_ui, "replace the Swagger UI that the gateway serves by this version"
+    )
+    vendored.add_argument("version", metavar="VERSION", help='such as "5.35.0", or "latest"')
     command("clean", _clean, "stop everything and delete all state")
     return parser
 

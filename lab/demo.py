@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -15,11 +16,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 from lab import certificates, machine, ports
 from lab.fleet import in_use, is_in_use
 from lab.gateway import Answer, GatewayProcess, settings_for, sign_in_settings
 from lab.identity_provider import IdentityProvider
+from lab.identity_provider.provider import GROUPS
 from lab.places import CHECKOUT, is_locked, locked, state_root, write_private
 from lab.processes import LabError, wait_until
 from lab.progress import Progress
@@ -243,14 +246,29 @@ def _stay(
     print(
         f"The OpenID provider is {provider.issuer}; the configuration is {_short(gateway.configuration_file)}."
     )
-    print(
-        f"With a browser, sign in as {USER} at {gateway.url}/login (trust {_short(gateway.ca_file)})."
-    )
-    print("Ctrl-C stops everything that was started.", flush=True)
+    _invite(gateway, provider)
     _keep_fresh(
         lambda: _write_for_the_user(header, f"Authorization: Bearer {provider.token_for(USER)}\n"),
         gateway,
     )
+
+
+def _invite(gateway: GatewayProcess, provider: IdentityProvider) -> None:
+    """The last lines: where one signs in, as whom, and how past the browser's warning."""
+    ports = " ".join(f"-L {port}:localhost:{port}" for port in _ports_of(gateway, provider))
+    _print_title("With a browser")
+    print("Ctrl-C stops everything that was started. Until then, sign in at the address below.")
+    print(f"The name is enough, there are no passwords: {', '.join(GROUPS)}.")
+    print("bob is an operator; dave and root sign in and are no users of the cluster.")
+    print(
+        "The certificate is the demo's own, which the browser warns of: choose Advanced, Proceed."
+    )
+    print(f"From another machine, first: ssh {ports} {socket.gethostname()}")
+    print(f"\n{gateway.url}/me", flush=True)
+
+
+def _ports_of(gateway: GatewayProcess, provider: IdentityProvider) -> list[int | None]:
+    return [urlsplit(url).port for url in (gateway.url, provider.issuer)]
 
 
 def _keep_fresh(refresh: Callable[[], None], gateway: GatewayProcess) -> None:

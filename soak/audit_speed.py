@@ -81,9 +81,9 @@ def write_audit(folder: Path, size: int) -> int:
 
 def seal(chain: Chain, write: Callable[[bytes], object], text: str) -> None:
     """One line more."""
-    line, mac = chain.seal(text)
+    (line,), macs = chain.seal([text])
     write(line)
-    chain.advance(mac)
+    chain.advance(macs)
 
 
 def body(event: str, request_id: str) -> str:

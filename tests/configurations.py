@@ -69,8 +69,11 @@ def usable(folder: Path, changes: Settings | None = None) -> dict[str, Any]:
     return merged(settings(there), changes or {})
 
 
-def token_for(user: str, seconds: float = 600, **claims: object) -> str:
-    """A good token of the issuer of `usable`, whose claim `uid` is the user."""
+def token_for(user: str, seconds: float = 36_000, **claims: object) -> str:
+    """A good token of the issuer of `usable`, whose claim `uid` is the user.
+
+    Those that a module makes when it is imported outlive the whole run.
+    """
     now = int(time.time())
     audience = "https://slurm.example.org"
     base = {"iss": ISSUER, "aud": audience, "sub": f"subject-of-{user}", "uid": user}

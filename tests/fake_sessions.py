@@ -58,8 +58,12 @@ class FakeSessionStore:
         self._check()
         return self.sessions.pop(id_hash, None) is not None
 
-    async def end_all(self, issuer: str, subject: str, sid: str = "") -> Sequence[str]:
+    async def end_all_once(
+        self, key: str, expires: float, issuer: str, subject: str, sid: str = ""
+    ) -> Sequence[str] | None:
         self._check()
+        if not await self.use_once(key, expires):
+            return None
         ended = [
             one.id_hash
             for one in self.sessions.values()

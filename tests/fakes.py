@@ -3,6 +3,7 @@
 import errno
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,9 @@ class FakeRateStore:
         self.hits: dict[str, int] = {}
 
     async def hit(self, rate: Rate, key: str) -> Refusal | None:
+        return self.hit_at_once(rate, key)
+
+    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:
         count = self.hits.get(key, 0)
         if count >= rate.amount:
             return Refusal(float(rate.window_seconds))
@@ -66,7 +70,7 @@ class FakeSink:
     """An audit's main sink in memory that can be told to fail, and to be out of room."""
 
     size = 0
-    lags = False
+    may_lag = lags = False
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -79,10 +83,11 @@ class FakeSink:
     def begin(self, problem: str = "") -> Turn | None:
         """Nothing to begin."""
 
-    def write(self, line: bytes) -> None:
+    def write(self, lines: Sequence[bytes]) -> int:
         self.repair()
-        self.lines.append(line)
-        self.size += len(line)
+        self.lines += lines
+        self.size += sum(map(len, lines))
+        return len(lines)
 
     def make_room(self, count: int) -> None:
         if self.size + count > self.room_to:

@@ -100,10 +100,6 @@ class World:
         def __init__(self, world: "World") -> None:
             self.world = world
 
-        @property
-        def reads_wait(self) -> bool:
-            return self.world.closing is not None
-
         async def open(self, record: AuditRecord) -> None:
             self.begin(record)
 
@@ -111,10 +107,14 @@ class World:
             if self.world.closing is not None and self.world.records:
                 await self.world.closing.wait()
 
-        def begin(self, record: AuditRecord) -> None:
+        def begin(self, record: AuditRecord, _unwritten: object = None) -> bool:
             self.world.opened += 1
             if "open" in self.world.fails:
                 raise self.world.fails["open"]
+            return self.world.closing is not None
+
+        def flush(self) -> None:
+            """It is said to be written at once."""
 
         async def close(self, record: AuditRecord) -> None:
             self._close(record)
@@ -122,9 +122,10 @@ class World:
                 await self.world.closing.wait()
             self._fail()
 
-        def end(self, record: AuditRecord) -> None:
+        def end(self, record: AuditRecord) -> bool:
             self._close(record)
             self._fail()
+            return self.world.closing is not None
 
         def _close(self, record: AuditRecord) -> None:
             self.world.records.append(record)

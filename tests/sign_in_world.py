@@ -16,12 +16,13 @@ from gateway.sign_in.provider import ProviderDoubt, ProviderRefused, Tokens
 from gateway.sign_in.refreshing import Refreshing
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import Room
+from gateway.sign_in.session_id import SessionIds
 from gateway.sign_in.signed import ClientRules
 from gateway.web.audited import Audited
 from gateway.web.portal import build_portal
 from gateway.web.sign_in.asked import FormTokens
 from gateway.web.sign_in.house import Access, AllowedClass, House, Leave
-from gateway.web.sign_in.pages import Pages
+from gateway.web.sign_in.pages import DOCS_PATH, Pages
 from tests.fake_sessions import FakeSessionStore
 from tests.fakes import FakeClock
 from tests.tokens import (
@@ -143,6 +144,7 @@ class World:
         self.failures = FakeFailures()
         self.trail = FakeTrail()
         self.keys = FakeKeys(public_jwk("oidc"))
+        self.ids = SessionIds(KEYS)
         self.sealer, self.flows = Sealer(KEYS, "sessions"), Sealer(KEYS, "flows")
         self.providers = {
             name: ScriptedProvider(name, f"https://{name}.example.org", self.clock)
@@ -162,6 +164,7 @@ class World:
             self.clients,
             self.store,
             self.sealer,
+            self.ids,
             lifetimes=Lifetimes(IDLE, ABSOLUTE),
             room=Room(3, 10),
             deny_list=self.deny_list,
@@ -169,7 +172,7 @@ class World:
         )
         self.unmapped: Denied | None = None
         self.leave: Leave | None = None
-        portal = build_portal(ORIGIN, "lab", [], self.house())
+        portal = build_portal(ORIGIN, "lab", [], self.house(), has_docs=True)
         self.application = Audited(
             portal, self.trail, lambda _headers, peer: (peer or "", ""), FakeAnonymous()
         )
@@ -179,6 +182,7 @@ class World:
         return SessionGuard(
             self.store,
             self.sealer,
+            self.ids,
             {name: client.rules for name, client in self.clients.items()},
             lifetimes=lifetimes,
             deny_list=self.deny_list,
@@ -212,7 +216,7 @@ class World:
             contents=self.sealer,
             flows=self.flows,
             forms=FormTokens(b"f" * 32),
-            pages=Pages("lab"),
+            pages=Pages("lab", DOCS_PATH),
             map_user=map_user,
             access=lambda _user: access,
             leave=leave,

@@ -12,6 +12,7 @@ from gateway.config.load import load, validate
 from gateway.config.reference import MARKER, known_settings, settings_page, settings_text
 from gateway.config.shape import below, walk
 from lab.toml_text import merged
+from tests.configurations import MINIMAL
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "config/gateway.toml"
@@ -115,3 +116,21 @@ def test_every_setting_has_a_docstring() -> None:
         if not field.description and not below(field.annotation).models
     ]
     assert missing == []
+
+
+_TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = [
+    (page, number, block)
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for number, block in enumerate(_TOML.findall(page.read_text()), 1)
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "number", "block"),
+    EXAMPLES,
+    ids=[f"{page.stem}-{number}" for page, number, _ in EXAMPLES],
+)
+def test_an_example_in_the_documents_is_valid(page: Path, number: int, block: str) -> None:
+    """Laid over the least that is; the pages on providers are held elsewhere."""
+    assert isinstance(validate(merged(MINIMAL, tomllib.loads(block))), Gateway)

@@ -6,6 +6,8 @@ forward by HMAC and the old one is forgotten, so that whoever takes a key today 
 
 import hashlib
 import hmac
+from binascii import hexlify
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 KEY_BYTES = 32
@@ -78,17 +80,23 @@ class Chain:
         self._outer = hashlib.sha256(padded.translate(_OUTER))
         self._begin = f'"chain":"{key.chain}",'
 
-    def seal(self, body: str) -> tuple[bytes, bytes]:
-        """(the whole line, its MAC). `body` is ASCII: the members between chain and mac."""
-        text = f'{{"seq":{self.seq + 1},{self._begin}{body}'.encode()
-        inner = self._inner.copy()
-        inner.update(self.mac + text)
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        mac = outer.digest()[:MAC_BYTES]
-        return b"".join((text, b',"mac":"', mac.hex().encode(), b'"}\n')), mac
+    def seal(self, bodies: Iterable[str]) -> tuple[list[bytes], list[bytes]]:
+        """(the next lines, their MACs). A body is ASCII: the members between chain and mac."""
+        seq, mac, begin = self.seq, self.mac, self._begin
+        new_inner, new_outer = self._inner.copy, self._outer.copy
+        lines, macs = [], []
+        for body in bodies:
+            seq += 1
+            text = f'{{"seq":{seq},{begin}{body}'.encode()
+            inner, outer = new_inner(), new_outer()
+            inner.update(mac + text)
+            outer.update(inner.digest())
+            mac = outer.digest()[:MAC_BYTES]
+            lines.append(b'%b,"mac":"%b"}\n' % (text, hexlify(mac)))
+            macs.append(mac)
+        return lines, macs
 
-    def advance(self, mac: bytes) -> None:
-        """The sealed line is written."""
-        self.seq += 1
-        self.mac = mac
+    def advance(self, macs: Sequence[bytes]) -> None:
+        """The first of the sealed lines, with these MACs, are written: one at least."""
+        self.seq += len(macs)
+        self.mac = macs[-1]

@@ -11,6 +11,7 @@ from typing import Final
 from gateway.audit.chain import Chain, ChainKey
 from gateway.audit.lines import Moments, event_body
 from gateway.audit.sinks import Forgetful, Keeper, MainSink, Nowhere, OtherSink, Turn
+from gateway.audit.turn_lines import TurnLine, TurnLines
 
 LONGEST_LINE: Final = 8192
 """Room that is set apart for the end of each request that has begun; few ends are a tenth of it."""
@@ -20,6 +21,7 @@ _RETRY_SECONDS: Final = 0.2
 _ROOM_TO_RECOVER: Final = 1 << 20
 """So that a disk with a little room does not make the audit fail and recover in turns."""
 _MOST_REFUSALS: Final = 2000
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,9 @@ _log = logging.getLogger(__name__)
 class Journal:
     """The one order of all lines of a process, whichever generation of the configuration made them.
 
-    `syncs` is whether lines are brought to disk at all.
+    `syncs` is whether lines are brought to disk at all. Lines that may wait for the end of a turn of
+    the event loop are written by one call then, before anything of that turn is sent; any other line,
+    and every look at where the chain has come to, has them written first.
     """
 
     def __init__(
@@ -36,13 +40,16 @@ class Journal:
         keeper: Keeper,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.chain = chain
+        self._chain = chain
+        self.turn_lines = lines = TurnLines(self._write_turn, self._write_alone)
+        self.flush = lines.flush
         self._keeper = keeper
         self._moment = Moments()
         self._now = now
         self._main: MainSink = Nowhere()
         self._others: tuple[OtherSink, ...] = ()
         self._required: tuple[OtherSink, ...] = ()
+        self._is_prompt = True  # no line ever has to be waited for
         self._begun: dict[str, int] = {}
         self._untold: deque[Turn] = deque()
         self._ends: deque[str] = deque()
@@ -69,9 +76,11 @@ class Journal:
 
         `problem`: why the main sink must not go on with what it holds.
         """
+        self.flush()
         is_new, self._main = main is not self._main, main
         self._others, self.syncs = tuple(others), syncs
         self._required = tuple(sink for sink in others if sink.required)
+        self._is_prompt = not (self._required or main.may_lag)
         if is_new:
             try:
                 self._tell(main.begin(problem))
@@ -80,10 +89,17 @@ class Journal:
 
     def stop(self) -> None:
         """Nothing is written any more, and nothing repaired, by this process."""
+        self.flush()
         self._main, self._others, self._required = Nowhere(), (), ()
         self._keeper, self.syncs = Forgetful(), False
 
     # what others see
+
+    @property
+    def chain(self) -> Chain:
+        """With all that was said so far."""
+        self.flush()
+        return self._chain
 
     @property
     def problem(self) -> str:
@@ -100,7 +116,8 @@ class Journal:
     @property
     def oldest(self) -> int:
         """The number of the first line of the oldest request under way, or of the next line."""
-        return next(iter(self._begun.values()), self.chain.seq + 1)
+        following = self.chain.seq + 1
+        return next(iter(self._begun.values()), following)
 
     @property
     def lags(self) -> bool:
@@ -111,15 +128,16 @@ class Journal:
 
     def begin(self, request_id: str, body: str) -> None:
         """The first line of a request. Raises OSError, and then the request must not go on."""
+        self.flush()
         if self._broken is not None:
             raise _again(self._broken)
         for sink in self._required:
             if sink.problem:
                 raise OSError(errno.EIO, sink.problem)
         begun = self._begun
-        begun[request_id] = self.chain.seq + 1
+        begun[request_id] = self._chain.seq + 1
         try:
-            self._append(body, len(begun) * LONGEST_LINE)
+            self._append((body,), len(begun) * LONGEST_LINE)
         except OSError as error:
             del begun[request_id]
             self._fail(error)
@@ -127,24 +145,74 @@ class Journal:
 
     def end(self, request_id: str, body: str) -> None:
         """The last line of a request. It has its room; where it fails all the same, it waits."""
+        self.flush()
         self._begun.pop(request_id, None)
         if not (self._ends or self._hangs):
             try:
-                self._append(body, 0)
+                self._append((body,), 0)
             except OSError as error:
                 self._fail(error)
             else:
                 return
         self._ends.append(body)
 
+    def begin_soon(self, request_id: str, body: str, unwritten: Callable[[OSError], None]) -> bool:
+        """`begin`, at the end of this turn. Raises OSError where it is known now that it will not do.
+
+        Where it is possible that the line will have to be waited for, it is written now, and it is
+        said whether it has to be.
+        """
+        lines = self.turn_lines
+        if self._is_prompt and self._broken is None and lines.goes_first:
+            self._begun[request_id] = self._chain.seq + lines.add((request_id, body, unwritten))
+            return False
+        self.begin(request_id, body)
+        return self.lags
+
+    def end_soon(self, request_id: str, body: str) -> bool:
+        """`end`, in the same way."""
+        lines = self.turn_lines
+        if self._is_prompt and lines.goes_first:
+            self._begun.pop(request_id, None)
+            lines.add((request_id, body, None))
+            return False
+        self.end(request_id, body)
+        return self.lags
+
+    def _write_turn(self, turn: Sequence[TurnLine]) -> int:
+        """How many of them, from the first on, are written now."""
+        begun, count = self._begun, 0
+        if self._broken is None:
+            try:
+                count = self._append([body for _, body, _ in turn], len(begun) * LONGEST_LINE)
+            except OSError as error:
+                if error.errno not in _FULL:  # some of them may have room all the same
+                    self._fail(error)
+        if count < len(turn):
+            for request_id, _, unwritten in turn[count:]:
+                if unwritten is not None:
+                    begun.pop(request_id, None)
+        return count
+
+    def _write_alone(self, line: TurnLine) -> None:
+        request_id, body, unwritten = line
+        if unwritten is None:
+            self.end(request_id, body)
+            return
+        try:
+            self.begin(request_id, body)
+        except OSError as error:
+            unwritten(error)
+
     def refusal(self, body: str) -> bool:
         """The only line of a request. It never takes the room of an end, and its waiting has a bound.
 
         False where it waits, or was dropped.
         """
+        self.flush()
         if self._broken is None:
             try:
-                self._append(body, len(self._begun) * LONGEST_LINE)
+                self._append((body,), len(self._begun) * LONGEST_LINE)
             except OSError as error:
                 self._fail(error)
             else:
@@ -167,11 +235,13 @@ class Journal:
 
     def look(self) -> None:
         """See to the file while nobody asks for a line."""
+        self.flush()
         if self._broken is None:
             self._attempt(self._main.look)
 
     def rotate(self) -> None:
         """Begin a new file, because somebody asks for it."""
+        self.flush()
         if self._broken is None:
             self._attempt(self._main.rotate)
 
@@ -183,6 +253,7 @@ class Journal:
 
     async def settle(self, *, durable: bool) -> None:
         """Wait until every line so far is as safe as it shall be. Raises OSError."""
+        self.flush()
         if self._broken is not None and self._hangs:
             raise _again(self._broken)
         try:
@@ -193,24 +264,31 @@ class Journal:
         for sink in self._required:  # one that fails says so by itself, until it is well
             await sink.settle()
 
-    def _append(self, body: str, kept: int) -> None:
-        """Write a line and leave `kept` bytes of room, or for 0 take a room that was kept. Raises OSError."""
+    def _append(self, bodies: Sequence[str], kept: int) -> int:
+        """Write lines and leave `kept` bytes of room, or for 0 take a room that was kept. Raises OSError.
+
+        How many of them, from the first on: one at least.
+        """
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_SECONDS
             self._tell(self._main.look())
-        chain, main = self.chain, self._main
-        line, mac = chain.seal(body)
-        if kept and main.size + len(line) + kept > main.room_to:
-            main.make_room(len(line) + kept)
-        main.write(line)
-        chain.advance(mac)
-        self._keeper.note(chain.seq, chain.key.epoch, mac)
-        self.written += 1
+        chain, main = self._chain, self._main
+        lines, macs = chain.seal(bodies)
+        if kept:
+            kept += sum(map(len, lines))
+            if main.size + kept > main.room_to:
+                main.make_room(kept)
+        count = main.write(lines)
+        chain.advance(macs[:count])
+        self._keeper.note(chain.seq, chain.key.epoch, chain.mac)
+        self.written += count
         for sink in self._others:
-            sink.put(line)
+            for line in lines[:count]:
+                sink.put(line)
         if not self._is_dirty:
             self._sync_soon()
+        return count
 
     def _tell(self, turn: Turn | None) -> None:
         """A new file begins with the line that says why."""
@@ -221,7 +299,7 @@ class Journal:
             told = self._untold.popleft()
             body = self._event_body(told.event, told.facts)
             try:
-                self._append(body, len(self._begun) * LONGEST_LINE)
+                self._append((body,), len(self._begun) * LONGEST_LINE)
             except OSError:
                 self._untold.appendleft(told)
                 raise
@@ -286,7 +364,8 @@ class Journal:
                 "dropped": self.dropped,
             }
             self._main.make_room(len(self._begun) * LONGEST_LINE + _ROOM_TO_RECOVER)
-            self._append(self._event_body("recovered", facts), len(self._begun) * LONGEST_LINE)
+            recovered = self._event_body("recovered", facts)
+            self._append((recovered,), len(self._begun) * LONGEST_LINE)
         except OSError as again:
             _log.debug("the audit still cannot be written: %s", _text(again))
             return False
@@ -299,7 +378,8 @@ class Journal:
         count = 0
         for waiting, is_end in ((self._ends, True), (self._refusals, False)):
             while waiting:
-                self._append(waiting[0], 0 if is_end else len(self._begun) * LONGEST_LINE + 1)
+                kept = 0 if is_end else len(self._begun) * LONGEST_LINE + 1
+                self._append((waiting[0],), kept)
                 waiting.popleft()
                 count += 1
         return count

@@ -19,11 +19,17 @@ _MAXIMUM_TEXT = 512
 _REDACTED = "REDACTED"
 _MOST_REMEMBERED = 4096
 WHO: Final = (
-    "request_id", "cluster", "issuer", "subject", "client_id", "token_hash", "user", "roles",
-    "client_address", "forwarded_for", "method", "operation", "target",
+    "request_id", "cluster", "issuer", "subject", "client_id", "token_hash", "acr", "amr", "auth_time",
+    "user", "roles", "client_address", "forwarded_for", "method", "operation", "target",
 )  # fmt: skip
 """What both lines of a request have in common, besides the time."""
-_NOBODY: Final = '"issuer":"","subject":"","client_id":"","token_hash":{},"user":"","roles":[]'
+_NOBODY: Final = (
+    '"issuer":"","subject":"","client_id":"","token_hash":{},"acr":"","amr":[],"auth_time":"",'
+    '"user":"","roles":[]'
+)
+_MOST_METHODS: Final = 8
+_MAXIMUM_METHOD: Final = 64
+"""RFC 8176 has names of up to six characters; a site's own may be longer."""
 
 
 class Moments:
@@ -56,11 +62,23 @@ class Lines:
 
     def begin(self, record: AuditRecord) -> str:
         """The first line of an admitted request: who, what, verdict. Kept in the record for the second."""
-        record.opened = self._common(record)
+        wording = record.wording
+        if wording is None:
+            record.wording = wording = self._word(record)
+        record.opened = opened = (
+            f'"time":"{self._moment(record.time)}","request_id":"{record.request_id}{wording[0]}'
+        )
+        return f'"event":"begin",{opened}{wording[1]}'
+
+    def end_of_repeat(self, record: AuditRecord) -> str:
+        """As `end`, of a read that was answered well and whole, and of which there is nothing else to say."""
+        if record.wording is None:
+            return self.end(record)
+        _, _, verdict, jobs = record.wording
         return (
-            f'"event":"begin",{record.opened},"verdict":"granted","rule":{quoted(record.rule)},'
-            f'"body_sha256":"{record.body_sha256}","job_ids":{_list(_asked_job_ids(record))},'
-            f'"bytes_in":{record.bytes_in}'
+            f'"event":"end",{record.opened}{verdict}{record.status}{jobs}{record.bytes_out},'
+            f'"upstream_ms":{record.upstream_seconds * 1000:.3f},'
+            f'"total_ms":{record.total_seconds * 1000:.3f},"complete":true'
         )
 
     def end(self, record: AuditRecord) -> str:
@@ -78,11 +96,25 @@ class Lines:
             f'"complete":{"true" if record.complete else "false"}'
         )
 
+    def _word(self, record: AuditRecord) -> tuple[str, str, str, str]:
+        """(who and what, the rest of the first line; up to the status, from there to the bytes of the last)."""
+        rule, body = quoted(record.rule), f'"body_sha256":"{record.body_sha256}"'
+        jobs = f'"job_ids":{_list(_asked_job_ids(record))},"bytes_in":{record.bytes_in}'
+        return (
+            self._who_and_what(record),
+            f',"verdict":"granted","rule":{rule},{body},{jobs}',
+            f',"verdict":"granted","code":"","rule":{rule},"note":"","status":',
+            f',{body},"slurm_errors":[],{jobs},"bytes_out":',
+        )
+
     def _common(self, record: AuditRecord) -> str:
+        moment, rest = self._moment(record.time), self._who_and_what(record)
+        return f'"time":"{moment}","request_id":"{record.request_id}{rest}'
+
+    def _who_and_what(self, record: AuditRecord) -> str:
         who, what = self._named(record), self._asked(record)
         return (
-            f'"time":"{self._moment(record.time)}","request_id":"{record.request_id}{self._cluster}'
-            f'{who},"client_address":{quoted(record.client_address)},'
+            f'{self._cluster}{who},"client_address":{quoted(record.client_address)},'
             f'"forwarded_for":{quoted(_cut(record.forwarded_for))},{what}'
         )
 
@@ -136,8 +168,20 @@ def _who(identity: Identity, user: ClusterUser | None) -> str:
     return (
         f'"issuer":{quoted(identity.issuer)},"subject":{quoted(_cut(identity.subject))},'
         f'"client_id":{quoted(_cut(identity.client_id))},'
-        f'"token_hash":{quoted(identity.token_hash)},"user":{quoted(user.name if user else "")},'
+        f'"token_hash":{quoted(identity.token_hash)},{_signed_in(identity)},"user":{quoted(user.name if user else "")},'
         f'"roles":{_list(user.roles if user else ())}'
+    )
+
+
+def _signed_in(identity: Identity) -> str:
+    """How and when, as far as the provider said so: `acr`, `amr` and `auth_time` of its claims."""
+    claimed, at = identity.claims.get("amr"), identity.auth_time
+    methods = claimed if isinstance(claimed, list) else []
+    shown = [_cut(one, _MAXIMUM_METHOD) for one in methods if isinstance(one, str)]
+    moment = "" if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    return (
+        f'"acr":{quoted(_cut(identity.acr))},"amr":{_list(tuple(shown[:_MOST_METHODS]))},'
+        f'"auth_time":"{moment}"'
     )
 
 

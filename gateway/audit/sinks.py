@@ -1,7 +1,7 @@
 """What the journal asks of the places that lines go to."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -23,6 +23,9 @@ class MainSink(Protocol):
     room_to: int
     """A line that ends before this offset has its room already."""
 
+    may_lag: bool
+    """Whether `lags` is ever true."""
+
     @property
     def lags(self) -> bool:
         """Whether lines that were written still wait in this process."""
@@ -32,8 +35,11 @@ class MainSink(Protocol):
         """Be written to from now on, and by nobody else; with a problem, leave alone what is there."""
         ...
 
-    def write(self, line: bytes) -> None:
-        """Hand the whole line over, or nothing of it."""
+    def write(self, lines: Sequence[bytes]) -> int:
+        """Hand over as many whole lines as can be, the first ones first: their number, one at least.
+
+        Raises OSError where there is not one.
+        """
         ...
 
     def make_room(self, count: int) -> None:
@@ -96,13 +102,14 @@ class Nowhere:
 
     size = 0
     room_to = sys.maxsize
-    lags = False
+    may_lag = lags = False
 
     def begin(self, problem: str = "") -> Turn | None:
         """Nothing to begin."""
 
-    def write(self, line: bytes) -> None:
+    def write(self, lines: Sequence[bytes]) -> int:
         """Take every line."""
+        return len(lines)
 
     def make_room(self, count: int) -> None:
         """There is always room."""

@@ -21,6 +21,7 @@ from gateway.commands.check_remote import (
     check_user,
 )
 from gateway.commands.check_roles import check_roles
+from gateway.commands.check_sign_in import check_sign_in
 from gateway.commands.logs import configure_logging
 from gateway.commands.reporting import Findings, report_mistakes
 from gateway.config.gateway import Gateway
@@ -56,6 +57,7 @@ async def _check(
         check_listeners(gateway.server, findings)
         findings.heading("Identity providers")
         await check_issuers(gateway.authenticate, shelf, findings)
+        await check_sign_in(gateway, environ, findings)
         findings.heading("Users")
         check_lists(gateway, shelf, findings)
         account = await check_user(gateway.map_user, user, findings)

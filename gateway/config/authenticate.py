@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.section import Count, HttpsUrl, Seconds, Section
+from gateway.config.section import Condition, Count, HttpsUrl, Seconds, Section
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
 
@@ -18,7 +18,7 @@ class Issuer(Section):
     profile: Literal["oidc", "rfc9068", "cognito"] = "oidc"
     """Which rules its access tokens follow."""
     audiences: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Accepted `aud` values (profiles oidc and rfc9068)."""
+    """Accepted `aud` values (profiles oidc and rfc9068). May be empty where only ID tokens are taken."""
     client_ids: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Accepted `client_id` values (profile cognito, whose access tokens have no audience)."""
     algorithms: tuple[Algorithm, ...] = Field(default=("RS256",), min_length=1)
@@ -35,6 +35,11 @@ class Issuer(Section):
     """How far the provider's clock may differ from this one's."""
     maximum_lifetime_seconds: Seconds = 86_400.0
     """Longest accepted lifetime of a token (exp minus iat)."""
+    required_claims: dict[str, Condition] = Field(default_factory=dict)
+    """What every token has to say, written as `when` of a rule; others are refused as invalid. For issuers
+    that serve anybody: { repository_owner_id = "65601" }."""
+    subject_claim: Annotated[str, Field(min_length=1)] = "sub"
+    """The claim that names the person. Entra ID's `sub` is another one at each client: "oid" is not."""
     groups_claim: str | None = None
     """The claim that holds the user's groups. Without it: "groups", with Cognito "cognito:groups"."""
     groups_separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -59,9 +64,14 @@ class Issuer(Section):
         if self.profile == "cognito":
             if not self.client_ids:
                 raise ValueError('profile "cognito" needs client_ids')
-        elif not self.audiences:
+        elif not self.audiences and not self._takes_id_tokens_only:
             raise ValueError(f'profile "{self.profile}" needs audiences')
         return self
+
+    @property
+    def _takes_id_tokens_only(self) -> bool:
+        """For the clients that are named: what has no other audience is no token for this gateway."""
+        return self.profile == "oidc" and self.accept_id_tokens and bool(self.login_client_ids)
 
 
 class Authenticate(Section):

@@ -15,6 +15,7 @@ from gateway.config.problem import Problem, suggest
 from gateway.config.receive import Receive
 from gateway.config.server import Server
 from gateway.config.sign_in import SignIn
+from gateway.config.step_up import find_impossible_rules, find_unknowable_acr
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import parse_policy, read_names
 
@@ -50,6 +51,8 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
             for index, rule in enumerate(authorize.step_up):
                 place = f"authorize.step_up[{index}].operations"
                 found += (Problem(*one) for one in read_names(place, rule.operations, catalogue)[1])
+            found += find_impossible_rules(authorize, catalogue)
+            found += _acr(authorize, sections)
     return found
 
 
@@ -107,6 +110,12 @@ def _sign_in(sign_in: SignIn, sections: Mapping[str, BaseModel]) -> Iterator[Pro
         case {"credential": Passthrough()}:
             remedy = 'use provider = "mint" or "attach"'
             yield Problem("sign_in.clients", "a session has no token to pass through", remedy)
+
+
+def _acr(authorize: Authorize, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
+    match sections:
+        case {"authenticate": Authenticate(issuers=issuers)}:
+            yield from find_unknowable_acr(authorize, issuers)
 
 
 def _sinks(audit: Audit) -> Iterator[Problem]:

@@ -5,11 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.config.section import HttpsUrl, Seconds, Section
+from gateway.config.section import Condition, HttpsUrl, Seconds, Section
 from gateway.users.rules import compile_pattern
 
 UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
-Condition = str | bool | int | tuple[str, ...]
 
 
 def _check_pattern(value: str) -> str:

@@ -32,6 +32,7 @@ _EXAMPLES = {
     "authenticate.issuers.jwks_url": '"https://idp.example.org/keys"',
     "authenticate.issuers.jwks_file": '"/etc/slurm-gateway/keys.json"',
     "authenticate.issuers.ca_file": '"/etc/ssl/certs/idp-ca.pem"',
+    "authenticate.issuers.required_claims": "{ email_verified = true }",
     "authenticate.issuers.groups_claim": '"groups"',
     "authenticate.issuers.groups_separator": '","',
     "sign_in.encryption_key_file": '"/etc/slurm-gateway/sessions.key"',

@@ -64,3 +64,5 @@ Seconds = Annotated[
 ]
 Bytes = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+Condition = str | bool | int | tuple[str, ...]
+"""What a claim must be: a value, or one of several."""

@@ -54,6 +54,8 @@ class Server(Section):
     """A request's header fields may be this long together; more is 431."""
     maximum_header_fields: Count = 100
     """A request may have this many header fields; more is 431."""
+    docs_page: bool = True
+    """Serve /docs, where calls are tried in a browser, to who has signed in, or all with openapi_without_token."""
 
     @model_validator(mode="after")
     def _tls_or_private(self) -> Self:

@@ -5,7 +5,7 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +22,12 @@ _ROTATION_PAUSE_SECONDS = 1.0
 
 
 class FileSink:
-    """Appended to with write(2), one call a line. Renamed with its time, and begun anew, at
+    """Appended to with write(2), whole lines a call. Renamed with its time, and begun anew, at
     `rotate_bytes` and, if `rotate_daily`, with the first line of a UTC day. `rotated` hears of each
     file that is complete.
     """
 
-    lags = False
+    may_lag = lags = False
 
     def __init__(
         self,
@@ -66,18 +66,23 @@ class FileSink:
     def _there(self) -> tuple[int, int]:
         return _identity_of(self._path.lstat())
 
-    def write(self, line: bytes) -> None:
-        """Hand the whole line to the kernel. Raises OSError; a part of a line is taken back."""
-        written = 0
+    def write(self, lines: Sequence[bytes]) -> int:
+        """Hand them to the kernel in one call. Raises OSError; a part of a line is taken back."""
+        data, written = b"".join(lines), 0
         try:
-            written = os.write(self._descriptor, line)
-            while written < len(line):
-                written += os.write(self._descriptor, line[written:])
+            written = os.write(self._descriptor, data)
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
         except OSError:
-            if written:
+            whole, size = _whole_lines(lines, written)
+            self.size += size
+            if written > size:
                 self._take_back()
-            raise
+            if not whole:
+                raise
+            return whole
         self.size += written
+        return len(lines)
 
     def make_room(self, count: int) -> None:
         """Blocks of the file's own, in large steps as long as there is room for those."""
@@ -282,6 +287,16 @@ def _open(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _whole_lines(lines: Sequence[bytes], written: int) -> tuple[int, int]:
+    """How many of them are in the first `written` bytes, and how many bytes those are."""
+    count = size = 0
+    for line in lines:
+        if size + len(line) > written:
+            break
+        count, size = count + 1, size + len(line)
+    return count, size
 
 
 def _identity_of(status: os.stat_result) -> tuple[int, int]:

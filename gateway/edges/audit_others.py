@@ -26,8 +26,8 @@ class FileWriter:
         if turn is not None:
             self._tell(turn)
         while lines:
-            self._file.write(lines[0])
-            lines.popleft()
+            for _ in range(self._file.write(lines)):
+                lines.popleft()
         self._file.commit()
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ class ChainState:
         self._saving = GroupCommit(self._save_now)
         self._chain = b""
         self._tip = _map(directory / TIP_FILE)
+        self._slot = max(self._slots().items(), key=lambda slot: slot[1][0])[0]
 
     def load(self) -> ChainKey | None:
         """The key; None where there is none yet. Raises OSError, KeyFileInvalid."""
@@ -63,16 +64,19 @@ class ChainState:
 
     def note(self, seq: int, epoch: int, mac: bytes) -> None:
         """The last line."""
-        _SLOT.pack_into(self._tip, (seq & 1) * _SLOT_BYTES, seq, epoch, mac, self._chain, seq)
+        self._slot ^= _SLOT_BYTES  # never the one of the line that was noted before
+        _SLOT.pack_into(self._tip, self._slot, seq, epoch, mac, self._chain, seq)
 
     def read_tip(self) -> Tip | None:
         """The last line that was noted."""
-        slots = [_SLOT.unpack_from(self._tip, number * _SLOT_BYTES) for number in (0, 1)]
-        whole = [slot for slot in slots if slot[0] and slot[0] == slot[4]]
+        whole = [slot for slot in self._slots().values() if slot[0] and slot[0] == slot[4]]
         if not whole:
             return None
         seq, epoch, mac, chain, _ = max(whole)
         return Tip(seq, epoch, mac, chain.hex())
+
+    def _slots(self) -> dict[int, tuple[int, int, bytes, bytes, int]]:
+        return {place: _SLOT.unpack_from(self._tip, place) for place in (0, _SLOT_BYTES)}
 
     @property
     def is_initial_key_here(self) -> bool:

@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from gateway.audit.sinks import Turn
@@ -21,6 +21,7 @@ class StdoutSink:
 
     size = 0
     room_to = sys.maxsize
+    may_lag = True
 
     def __init__(
         self, descriptor: int | None = None, patience_seconds: float = PATIENCE_SECONDS
@@ -37,18 +38,18 @@ class StdoutSink:
     def begin(self, problem: str = "") -> Turn | None:
         """Nothing to begin."""
 
-    def write(self, line: bytes) -> None:
-        """Hand the line to the kernel, or keep what it does not take now. Raises OSError."""
+    def write(self, lines: Sequence[bytes]) -> int:
+        """Hand them to the kernel, or keep what it does not take now. Raises OSError."""
+        data, taken = b"".join(lines), 0
         if self._left:
             if len(self._left) > _MOST_LEFT_BYTES:
                 raise OSError(errno.ETIMEDOUT, "nobody reads standard output")
-            self._left += line
-            return
-        taken = 0
-        with suppress(BlockingIOError):
-            taken = self._send(line)
-        if taken < len(line):
-            self._left += line[taken:]
+        else:
+            with suppress(BlockingIOError):
+                taken = self._send(data)
+        if taken < len(data):
+            self._left += data[taken:]
+        return len(lines)
 
     def make_room(self, count: int) -> None:
         """A stream has no room of its own."""

@@ -24,12 +24,36 @@ class SweptMemoryStorage(MemoryStorage):
     """The library's memory storage without its expiry thread.
 
     The library starts a thread every 10 ms of traffic to look through all keys; a sweep every
-    few seconds, from the calls themselves, costs nothing that can be measured.
+    few seconds, from the calls themselves, costs nothing that can be measured. A hit is the library's
+    arithmetic on its own counters in one step instead of six calls.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._next_sweep = time.time() + _SWEEP_SECONDS
+
+    def acquire_sliding_window_entry(
+        self, key: str, limit: int, expiry: int, amount: int = 1
+    ) -> bool:
+        """Count `amount` more, unless that were more than `limit` in the window that slides over two counters.
+
+        A counter is read within two windows of its first hit, so it has not expired yet.
+        """
+        now = time.time()
+        counters, windows = self.storage, now / expiry
+        current_key = f"{key}/{int(windows)}"
+        count = counters.get(current_key, 0)
+        previous = counters.get(f"{key}/{int((now - expiry) / expiry)}", 0)
+        weighted = float(count)
+        if previous:
+            weighted += previous * ((1 - (((now - expiry) / expiry) % 1)) * expiry) / expiry
+        if floor(weighted) + amount > limit:
+            return False
+        if count:
+            counters[current_key] = count + amount
+        else:
+            self.incr(current_key, 2 * expiry, amount)
+        return True
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Count `amount` more under `key`, which is forgotten `expiry` seconds after its first."""
@@ -63,6 +87,10 @@ class MemoryBuckets:
 
     async def hit(self, rate: Rate, key: str) -> Refusal | None:
         """Count one request and say whether it was within the rate."""
+        return self.hit_at_once(rate, key)
+
+    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:
+        """The same; memory need not be waited for."""
         _, amount, window = rate
         # straight to the storage: the strategy around it would build the key anew, for 2 us
         if self._storage.acquire_sliding_window_entry(key, amount, window):

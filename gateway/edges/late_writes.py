@@ -6,6 +6,7 @@ an eighth cheaper (measured) to read and decide on everything that has come firs
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 _log = logging.getLogger(__name__)
@@ -22,10 +23,12 @@ class Outgoing(Protocol):
 class LateWrites:
     """Keeps the order in which it was asked. What has closed meanwhile is passed over."""
 
-    __slots__ = ("_queue",)
+    __slots__ = ("_queue", "first")
 
     def __init__(self) -> None:
         self._queue: list[tuple[Outgoing, bytes]] = []
+        self.first: Callable[[], None] = lambda: None
+        """Called before anything is written: where it raises, nothing is."""
 
     def add(self, transport: Outgoing, data: bytes) -> None:
         """Write `data` when everything else of this turn is done."""
@@ -38,6 +41,7 @@ class LateWrites:
 
         A transport that does not take its data never keeps the others from theirs.
         """
+        self.first()
         queue, self._queue = self._queue, []
         for transport, data in queue:
             if transport.is_closing():

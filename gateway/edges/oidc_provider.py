@@ -61,10 +61,15 @@ class OidcProvider:
         """Raises ProviderDoubt."""
         return await self._endpoints()
 
+    async def try_out(self) -> Endpoints:
+        """Its endpoints, once the gateway's own credential could be read too. Raises ProviderDoubt."""
+        await self._secret()
+        return await self._endpoints()
+
     async def authorization_url(self, flow: Flow) -> str:
         """See Provider. PKCE with S256 always (RFC 9700 section 2.1.1)."""
         endpoint = (await self._endpoints()).authorization
-        extra: dict[str, str] = {"nonce": flow.nonce}
+        extra = {"nonce": flow.nonce, "scope": " ".join(self._registration.scopes)}
         if flow.acr_values:
             extra["acr_values"] = " ".join(flow.acr_values)
         if flow.maximum_age_seconds is not None:
@@ -93,7 +98,7 @@ class OidcProvider:
         )
 
     async def refresh(self, refresh_token: str) -> Tokens:
-        """See Provider."""
+        """See Provider. No scope is named: more than was granted would be refused (RFC 6749 section 6)."""
         tokens = await self._ask_tokens(grant_type="refresh_token", refresh_token=refresh_token)
         if tokens.refresh_token:
             return tokens
@@ -144,7 +149,6 @@ class OidcProvider:
             registration.client_id,
             secret,
             token_endpoint_auth_method=registration.authentication,
-            scope=" ".join(registration.scopes),
             redirect_uri=registration.redirect_uri,
             code_challenge_method="S256",
             transport=CappedTransport(self._tls),

@@ -236,7 +236,7 @@ def _answer(served: Served, if_none_match: str) -> Answer:
     told = (
         (b"etag", served.tag.encode()),
         (b"cache-control", b"private, no-cache"),
-        (b"vary", b"Accept, Authorization"),
+        (b"vary", b"Accept, Authorization, Cookie"),
         (b"x-content-type-options", b"nosniff"),
     )
     if has_tag(if_none_match, served.tag):

@@ -57,19 +57,16 @@ _END_ALL: Final = (
     "DELETE FROM session WHERE issuer = ?1 AND (?2 = '' OR subject = ?2)"
     " AND (?3 = '' OR sid = ?3 OR (sid = '' AND ?2 <> '')) RETURNING id_hash"
 )
+_USE: Final = "INSERT OR IGNORE INTO used (key, expires) VALUES (?, ?)"
 _PURGE: Final = "DELETE FROM session WHERE ends <= ?1 OR last_used + ?2 <= ?1"
 
 
 class SqliteSessionStore:
-    """A file that vanishes while the gateway runs is a doubt, not a fresh start.
-
-    `problem` is what the last call failed with.
-    """
+    """A file that vanishes while the gateway runs is a doubt, not a fresh start."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = GroupCommit(path, self._prepare)
-        self.problem = ""
 
     def create_file(self) -> None:
         """Make the file where there is none, and try it. Raises OSError or sqlite3.Error. Blocks."""
@@ -102,11 +99,12 @@ class SqliteSessionStore:
         """See SessionStore."""
         return bool(await self._run(partial(_delete, _END, (id_hash,))))
 
-    async def end_all(self, issuer: str, subject: str, sid: str = "") -> Sequence[str]:
+    async def end_all_once(
+        self, key: str, expires: float, issuer: str, subject: str, sid: str = ""
+    ) -> Sequence[str] | None:
         """See SessionStore."""
-        if not subject and not sid:
-            return ()
-        return await self._run(partial(_delete, _END_ALL, (issuer, subject, sid)))
+        whose = (issuer, subject, sid)
+        return await self._run(partial(_end_all_once, (key, expires), whose))
 
     async def of_subject(self, issuer: str, subject: str) -> Sequence[Session]:
         """See SessionStore."""
@@ -115,22 +113,22 @@ class SqliteSessionStore:
 
     async def use_once(self, key: str, expires: float) -> bool:
         """See SessionStore."""
-        statement = "INSERT OR IGNORE INTO used (key, expires) VALUES (?, ?)"
-        return await self._run(partial(_change, statement, (key, expires))) > 0
+        return await self._run(partial(_change, _USE, (key, expires))) > 0
 
     async def purge(self, now: float, idle_seconds: float) -> int:
         """See SessionStore."""
         await self._run(partial(_change, "DELETE FROM used WHERE expires <= ?", (now,)))
         return await self._run(partial(_change, _PURGE, (now, idle_seconds)))
 
+    async def try_out(self) -> None:
+        """Write and take away again, as somebody's sign-in would. Raises SessionDoubt."""
+        await self._run(_try_out)
+
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            result = await self._file.run(_LIMIT_SECONDS, work)
+            return await self._file.run(_LIMIT_SECONDS, work)
         except (sqlite3.Error, OSError) as error:
-            self.problem = f"{self._path} cannot be used: {error!r}"
-            raise SessionDoubt(self.problem) from error
-        self.problem = ""
-        return result
+            raise SessionDoubt(f"{self._path} cannot be used: {error!r}") from error
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -139,12 +137,28 @@ class SqliteSessionStore:
         connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
 
 
+def _try_out(connection: sqlite3.Connection) -> None:
+    """Time 0 is over, so that a purge would take it too."""
+    connection.execute("INSERT OR REPLACE INTO used (key, expires) VALUES ('', 0)")
+    connection.execute("DELETE FROM used WHERE key = ''")
+
+
 def _create(session: Session, room: Room, connection: sqlite3.Connection) -> Sequence[str]:
     if connection.execute("SELECT count(*) FROM session").fetchone()[0] >= room.in_all:
         raise SessionsExceeded(f"{room.in_all} sessions")
     ended = _delete(_OLDEST, (session.issuer, session.subject, room.each - 1), connection)
     connection.execute(_INSERT, astuple(session))
     return ended
+
+
+def _end_all_once(
+    use: tuple[str, float], whose: tuple[str, str, str], connection: sqlite3.Connection
+) -> list[str] | None:
+    """In the one transaction that all work on the file has."""
+    if not _change(_USE, use, connection):
+        return None
+    _, subject, sid = whose
+    return _delete(_END_ALL, whose, connection) if subject or sid else []
 
 
 def _select(where: str, values: tuple[Any, ...], connection: sqlite3.Connection) -> list[Session]:

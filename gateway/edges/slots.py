@@ -169,6 +169,9 @@ class FairSlots:
 
     def give_back(self, key: _Key) -> None:
         """Called by a Slot, once."""
+        waiting = self._waiting
+        if len(waiting) == 1 and key in waiting and self._hand_on(key):
+            return
         held = self._held[key] - 1
         if held:
             self._held[key] = held
@@ -180,6 +183,17 @@ class FairSlots:
             if following is None:
                 return
             self._hand_to(following)
+
+    def _hand_on(self, key: _Key) -> bool:
+        """Where nobody else waits, an identity's slot goes to the next of its own line without being counted."""
+        line = self._waiting[key]
+        while line:
+            sitter = line.popleft().sitter
+            self._left(key, line)
+            if not sitter.done():
+                sitter.seated(Slot(self, key))
+                return True
+        return False
 
     def _next(self) -> _Key | None:
         """The identity that was served longest ago and has not its whole share."""

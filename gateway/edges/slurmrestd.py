@@ -12,7 +12,7 @@ from gateway.edges.upstream_answer import (
     denied,
     outcome,
 )
-from gateway.edges.upstream_connection import UpstreamConnection
+from gateway.edges.upstream_connection import Credential, UpstreamConnection
 from gateway.edges.upstream_pool import Address, ConnectFailed, UpstreamPool
 from gateway.edges.upstream_probe import PROMPT_SECONDS, Finding, ReuseProbe, diag
 from gateway.model import Grant, Lease, UpstreamCredential
@@ -102,17 +102,18 @@ class Slurmrestd:
         """How long the first byte of an answer may take."""
         return self._patience.seconds_for(grant.admission.call)
 
-    def take(self, grant: Grant) -> UpstreamConnection | None:
-        """A kept connection, if there is one; the grant's slot goes with it."""
-        credential = grant.credential
-        connection = self._pool.take((credential.user, credential.token.reveal))
+    def take(self, credential: Credential, version: str, slot: Lease) -> UpstreamConnection | None:
+        """A kept connection, if there is one; the slot goes with it."""
+        connection = self._pool.take(credential)
         if connection is not None:
-            connection.lease = grant.slot
-            connection.version = grant.admission.call.version
+            connection.lease, connection.version = slot, version
         return connection
 
     async def _exchange(self, grant: Grant, head: bytes, *, fresh: bool) -> Answer:
-        connection = None if fresh else self.take(grant)
+        connection = None
+        if not fresh:
+            key = (grant.credential.user, grant.credential.token.reveal)
+            connection = self.take(key, grant.admission.call.version, grant.slot)
         if connection is None:
             connection = await self._open(grant)
         return await connection.exchange(head, grant.body, self.seconds_for(grant))

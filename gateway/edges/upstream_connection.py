@@ -11,6 +11,7 @@ from gateway.edges.late_writes import LateWrites
 from gateway.edges.upstream_answer import Answer, Failure, Room, UpstreamFailed
 from gateway.model import Body, Lease
 from gateway.stages.forward import (
+    FIRST_FINAL_STATUS,
     MAXIMUM_HEAD_BYTES,
     AnswerHead,
     HeadInvalid,
@@ -109,17 +110,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def ask(self, head: bytes, waiter: Waiter, first_byte_seconds: float) -> None:
         """Send a request without a body. Raises UpstreamFailed where it ended before."""
-        self._begin_request(waiter, first_byte_seconds)
-        self._late_writes.add(cast("asyncio.Transport", self._transport), head)
+        self._late_writes.add(self._begin_request(waiter, first_byte_seconds), head)
 
-    def _begin_request(self, waiter: Waiter, first_byte_seconds: float) -> None:
-        if self._closing:
+    def _begin_request(self, waiter: Waiter, first_byte_seconds: float) -> asyncio.Transport:
+        transport = self._transport
+        if self._closing or transport is None:
             raise UpstreamFailed(Failure.UNUSED)
         self.uses += 1
         self._waiter = waiter
         self._moved += 1
         self._begun = now = monotonic()
         self._deadline = now + first_byte_seconds
+        return transport
 
     def forsake(self, waiter: object) -> None:
         """Nobody waits for the answer any more; bytes of it must never meet another request."""
@@ -200,7 +202,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail(Failure.INVALID, str(error))
                 return
             data = data[end:]
-            if head.is_final:
+            if head.status >= FIRST_FINAL_STATUS:
                 break
             self._interims += 1
             if self._interims > _MOST_INTERIM_ANSWERS:
@@ -217,8 +219,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _begin(self, head: AnswerHead, data: bytes) -> None:
         """The head is read; most answers are whole with it."""
-        waiter = cast("Waiter", self._waiter)
-        if waiter.done():  # cancelled, and its task has not run yet
+        waiter = self._waiter
+        if waiter is None or waiter.done():  # cancelled, and its task has not run yet
             self.abort()
             return
         more = head.length - len(data)
@@ -257,7 +259,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._paused:
             self.resume()
         reusable = intact and head.keep_alive and not self._sending and not self._closing
-        self._wake_sender()
+        if self._drained is not None:
+            self._wake_sender()
         self._owner.finished(self, head.status, reusable=reusable)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -67,6 +67,7 @@ class UpstreamPool:
         buffer_bytes: int,
         may_share: bool = True,
         on_kept: Callable[[UpstreamConnection, Lease | None], bool] = lambda _c, _l: False,
+        late_writes: LateWrites | None = None,
     ) -> None:
         self._address = address
         self._most = connections
@@ -75,7 +76,7 @@ class UpstreamPool:
         self._room = Room(buffer_bytes, connections * buffer_bytes)
         self._may_share = may_share
         self._read_head = lru_cache(_HEADS_REMEMBERED)(read_head)
-        self._late_writes = LateWrites()
+        self._late_writes = late_writes or LateWrites()
         self._open: set[UpstreamConnection] = set()
         self._idle: dict[Credential, list[UpstreamConnection]] = {}
         self._opening = 0
@@ -158,17 +159,18 @@ class UpstreamPool:
                 connection.close()
             return
         lease, connection.lease = connection.lease, None
-        if (
-            not reusable
-            or status >= _FIRST_ERROR_STATUS
-            or connection.generation != self.generation
-        ):
+        if status >= _FIRST_ERROR_STATUS:
             self._drop(connection)
+            return
+        if not reusable or connection.generation != self.generation:
+            self._drop(connection)
+        elif self.is_shared and (kept := self._idle.get(_ANYBODY)) is not None:
+            kept.append(connection)  # as `keep` does; nearly every answer ends here
         elif self._may_share and not self.is_shared and self.on_kept(connection, lease):
             return
         else:
             self.keep(connection)
-        if lease is not None and status < _FIRST_ERROR_STATUS:
+        if lease is not None:
             lease.release()
 
     def keep(self, connection: UpstreamConnection) -> None:

@@ -12,6 +12,7 @@ from gateway.openapi.own_part import (
     responses,
 )
 from gateway.openapi.source import Source, SourceOperation
+from gateway.openapi.submit_part import for_submission
 from gateway.request.media_type import JSON
 
 Permits = Callable[[str, str], frozenset[str] | None]
@@ -30,7 +31,7 @@ def cut(source: Source, permits: Permits, publisher: Publisher) -> dict[str, Any
         if names is None:
             continue
         here = paths.setdefault(operation.path, {})
-        here[operation.method.lower()] = _operation(operation, names)
+        here[operation.method.lower()] = _operation(operation, names, publisher)
         schemas |= operation.schemas
         tags.update(operation.body["tags"])
     return {
@@ -55,7 +56,9 @@ def cut(source: Source, permits: Permits, publisher: Publisher) -> dict[str, Any
     }
 
 
-def _operation(operation: SourceOperation, names: frozenset[str]) -> dict[str, Any]:
+def _operation(
+    operation: SourceOperation, names: frozenset[str], publisher: Publisher
+) -> dict[str, Any]:
     body = dict(operation.body)
     parameters = [
         _parameter(one) for one in body["parameters"] if one["in"] == "path" or one["name"] in names
@@ -64,6 +67,7 @@ def _operation(operation: SourceOperation, names: frozenset[str]) -> dict[str, A
     if "requestBody" in body:
         # a POST without a body is refused; of a DELETE it is the condition, and may be absent
         body["requestBody"] = {**body["requestBody"], "required": operation.method == "POST"}
+        body = for_submission(operation.path, body, takes_keys=publisher.takes_keys)
     body["responses"] = _responses(body["responses"], takes_body="requestBody" in body)
     return body
 

@@ -33,6 +33,8 @@ class Publisher:
     public_url: str
     cluster: str
     issuers: tuple[IssuerFacts, ...]
+    takes_keys: bool = False
+    """Whether a submission may have an Idempotency-Key."""
 
     def info(self, release: str) -> dict[str, Any]:
         """What is documented, and whose it is."""

@@ -10,8 +10,9 @@ from gateway.model import Identity
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import Session
 from gateway.sign_in.signed import ClientRules
-from gateway.token.claims import Claims, read_groups
-from gateway.token.identity import read_acr, read_auth_time
+from gateway.token.claims import Claims, read_groups, require_text
+from gateway.token.identity import SUBJECT, check_required, read_acr, read_auth_time
+from gateway.token.machines import names_a_machine
 from gateway.token.refused import TokenRefused
 
 _CLIENTS_OWN = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
@@ -63,12 +64,13 @@ def identity_of(
     It lives as long as the session, unless `expires` is given. Its token hash names the session, which
     tells the audit that it was one.
     """
-    subject = session.subject
     if rules.issuer != session.issuer:
         raise TokenRefused("its issuer is another one by now")
-    if subject in (rules.client_id, claims.get("client_id"), claims.get("azp")):
+    own = rules.subject_claim == SUBJECT
+    subject = session.subject if own else require_text(claims, rules.subject_claim)
+    if names_a_machine(claims, subject, rules.client_id):
         raise TokenRefused("the subject is a client")
-    return Identity(
+    identity = Identity(
         issuer=rules.issuer,
         subject=subject,
         client_id=rules.client_id,
@@ -81,3 +83,5 @@ def identity_of(
         auth_time=read_auth_time(claims),
         claims=MappingProxyType(dict(claims)),
     )
+    check_required(identity, rules.required_claims)
+    return identity

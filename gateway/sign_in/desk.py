@@ -17,11 +17,11 @@ from gateway.sign_in.session import (
     SessionsExceeded,
     SessionStore,
     hash_of,
-    new_session_id,
 )
+from gateway.sign_in.session_id import SessionIds
 from gateway.sign_in.signed import ClientRules, VerificationKeys
 from gateway.token.claims import read_text
-from gateway.token.refused import TokenRefused
+from gateway.token.refused import NotAdmitted, TokenRefused
 
 _MAXIMUM_AGENT = 200
 
@@ -89,6 +89,7 @@ class Desk:
         clients: Mapping[str, Client],
         store: SessionStore,
         sealer: Sealer,
+        ids: SessionIds,
         *,
         lifetimes: Lifetimes,
         room: Room,
@@ -98,6 +99,7 @@ class Desk:
         self.clients = clients
         self._store = store
         self._sealer = sealer
+        self._ids = ids
         self._lifetimes = lifetimes
         self._room = room
         self._deny_list = deny_list
@@ -118,6 +120,8 @@ class Desk:
             return await self._open(client, claims, tokens, visitor)
         except ProviderRefused as refused:
             raise SignInRefused(f"the token endpoint says {refused.code}", AGAIN) from None
+        except NotAdmitted as refused:
+            raise SignInRefused(refused.cause, _DENIED) from None
         except TokenRefused as refused:
             raise SignInRefused(f"ID token: {refused.cause}", _MISFIT) from None
 
@@ -149,7 +153,7 @@ class Desk:
     async def _open(
         self, client: Client, claims: dict[str, Any], tokens: Tokens, visitor: Visitor
     ) -> SignedIn:
-        session_id, now = new_session_id(), self.now()
+        session_id, now = self._ids.new(), self.now()
         contents = Contents(claims, tokens.id_token, tokens.refresh_token)
         session = Session(
             id_hash=hash_of(session_id),

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, Protocol
 
 from gateway.denial import Denied, Reason
-from gateway.model import Browser, Clock, Identity
+from gateway.model import Browser, Clock, Identity, Secret
 from gateway.request.browser import check_origin
 from gateway.sign_in.contents import Contents, identity_of, open_contents
 from gateway.sign_in.sealing import Sealer, Unsealable
 from gateway.sign_in.session import Session, SessionDoubt, SessionStore, hash_of, is_over
+from gateway.sign_in.session_id import SessionIds
 from gateway.sign_in.signed import ClientRules
 from gateway.token.refused import TokenRefused
 
@@ -67,6 +68,7 @@ class SessionGuard:
         self,
         store: SessionStore,
         sealer: Sealer,
+        ids: SessionIds,
         clients: Mapping[str, ClientRules],
         *,
         lifetimes: Lifetimes,
@@ -78,6 +80,7 @@ class SessionGuard:
     ) -> None:
         self._store = store
         self._sealer = sealer
+        self._ids = ids
         self._clients = clients
         self._idle = lifetimes.idle
         self._absolute = lifetimes.absolute
@@ -99,6 +102,8 @@ class SessionGuard:
         check_origin(browser, method, self._public_origin, is_page=is_page)
         id_hash = hash_of(browser.session.reveal)
         known = self._known.get(id_hash)
+        if known is None and self.is_forged(browser.session):
+            raise Denied(Reason.SESSION_ENDED, "its id was not made here")
         if known is None or self._monotonic() >= known.fresh_until:
             known = await self._look(id_hash, known)
         now = self._now()
@@ -108,6 +113,10 @@ class SessionGuard:
         if entry is not None:
             await self._end(id_hash, f"on the deny list by {entry}")
         return known
+
+    def is_forged(self, session: Secret) -> bool:
+        """See Sessions."""
+        return not self._ids.are_ours(session.reveal)
 
     def forget(self, id_hashes: Iterable[str]) -> None:
         """These have been ended or changed: ask for them anew."""

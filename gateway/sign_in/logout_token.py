@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gateway.sign_in.session import SessionStore, hash_of
+from gateway.sign_in.session import hash_of
 from gateway.sign_in.signed import ClientRules, VerificationKeys, verified
 from gateway.token.claims import Claims, read_audiences, read_text, require_text, require_time
 from gateway.token.refused import TokenExpired, TokenRefused
@@ -15,16 +15,20 @@ _LONGEST_SECONDS = 600.0
 
 
 class Leaving(NamedTuple):
-    """Either may be empty: a subject's sessions, one of the provider's sessions, or where both agree."""
+    """Either of the last two may be empty: a subject's sessions, one of the provider's, or where both agree.
 
+    `key` stands for the token, which is good once, until it `expires`.
+    """
+
+    key: str
+    expires: float
+    issuer: str
     subject: str
     sid: str
 
 
-async def read_logout(
-    text: str, rules: ClientRules, keys: VerificationKeys, store: SessionStore, now: float
-) -> Leaving:
-    """Raises TokenRefused, also for one that comes again; Denied(KEYS_UNAVAILABLE); SessionDoubt."""
+async def read_logout(text: str, rules: ClientRules, keys: VerificationKeys, now: float) -> Leaving:
+    """Whether it was used before is for the store to say. Raises TokenRefused, Denied(KEYS_UNAVAILABLE)."""
     token, claims = await verified(text, rules, keys)
     if (token.typ.lower() if token.typ else None) not in _TYPES:
         raise TokenRefused("typ is not that of a logout token")
@@ -34,13 +38,12 @@ async def read_logout(
         raise TokenRefused("a nonce: an ID token is no logout token")
     _check_event(claims)
     ends = _check_times(claims, rules.leeway_seconds, now)
-    leaving = Leaving(read_text(claims, "sub") or "", read_text(claims, "sid") or "")
-    if not any(leaving):
+    subject, sid = read_text(claims, "sub") or "", read_text(claims, "sid") or ""
+    if not subject and not sid:
         raise TokenRefused("neither sub nor sid")
     number = require_text(claims, "jti")
-    if not await store.use_once(f"logout {hash_of(f'{rules.issuer} {number}')}", ends):
-        raise TokenRefused("jti was used before")
-    return leaving
+    key = f"logout {hash_of(f'{rules.issuer} {number}')}"
+    return Leaving(key, ends, rules.issuer, subject, sid)
 
 
 def _check_event(claims: Claims) -> None:

@@ -1,13 +1,10 @@
 """What the gateway keeps of somebody who has signed in, and the store that keeps it."""
 
 import hashlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-ID_CHARACTERS = 43
-_ID_BYTES = 32
 _HANDLE_DIGITS = 16
 
 
@@ -81,10 +78,13 @@ class SessionStore(Protocol):
         """Forget one; whether there was one."""
         ...
 
-    async def end_all(self, issuer: str, subject: str, sid: str = "") -> Sequence[str]:
+    async def end_all_once(
+        self, key: str, expires: float, issuer: str, subject: str, sid: str = ""
+    ) -> Sequence[str] | None:
         """Forget those of a subject, of a provider's session, or of both where both are given; their id hashes.
 
         A session of the subject whose own `sid` is not known may be the one that is meant, and goes too.
+        None where the key was used before. Both or neither are done: what fails may be tried again.
         """
         ...
 
@@ -99,11 +99,6 @@ class SessionStore(Protocol):
     async def purge(self, now: float, idle_seconds: float) -> int:
         """Forget what is over; how many sessions that were."""
         ...
-
-
-def new_session_id() -> str:
-    """256 bits for a cookie."""
-    return secrets.token_urlsafe(_ID_BYTES)
 
 
 def hash_of(session_id: str) -> str:

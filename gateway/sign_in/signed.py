@@ -1,10 +1,12 @@
 """The text of a token that a provider sent to its client -> its claims, once the signature is good."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.token.conditions import Condition
 from gateway.token.form import UnverifiedToken, read_token
+from gateway.token.identity import SUBJECT
 from gateway.token.keys import VerificationKey, only_key
 from gateway.token.refused import TokenRefused
 
@@ -29,6 +31,8 @@ class ClientRules:
     leeway_seconds: float
     groups_claim: str | None = None
     groups_separator: str | None = None
+    subject_claim: str = SUBJECT
+    required_claims: Mapping[str, Condition] = field(default_factory=dict)
 
 
 async def verified(

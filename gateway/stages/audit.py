@@ -35,7 +35,11 @@ class AuditTrail:
 
     async def open(self, record: AuditRecord) -> None:
         """Write the first line. Raises Denied where it is not as safe as its class asks for."""
-        self.begin(record)
+        line = self._lines.begin(record)
+        try:
+            self.journal.begin(record.request_id, line)
+        except OSError as error:
+            raise _unwritten(record, error) from error
         durable = self._is_durable(record)
         if durable or self.journal.lags:
             await self._settle(durable=durable)
@@ -52,30 +56,37 @@ class AuditTrail:
             await record.beside.wait()
         self._tell(record)
 
-    # the same for a read, without waiting
-
-    @property
-    def reads_wait(self) -> bool:
-        """Whether the lines of a read are not yet as safe as they shall be when they are written."""
-        return self._durable_reads or self.journal.lags
+    # the same for a read, without waiting: whether `settle` has to be waited for
 
     async def settle(self) -> None:
-        """Wait until they are as safe. Raises Denied."""
-        if self.reads_wait:
+        """Wait until they are as safe as they shall be. Raises Denied."""
+        if self._durable_reads or self.journal.lags:
             await self._settle(durable=self._durable_reads)
 
-    def begin(self, record: AuditRecord) -> None:
-        """Write the first line. Raises Denied."""
-        try:
-            self.journal.begin(record.request_id, self._lines.begin(record))
-        except OSError as error:
-            record.opened = ""
-            raise _unavailable(error) from error
+    def begin(self, record: AuditRecord, unwritten: Callable[[Denied], None]) -> bool:
+        """The first line, written before anything else of this turn of the event loop is sent.
 
-    def end(self, record: AuditRecord) -> None:
-        """Write the last line, and tell the observers. Never raises."""
-        self._end(record)
-        self._tell(record)
+        Raises Denied where it is known at once that it cannot be; otherwise `unwritten` is called.
+        """
+        line = self._lines.begin(record)
+        try:
+            lags = self.journal.begin_soon(
+                record.request_id, line, lambda error: unwritten(_unwritten(record, error))
+            )
+        except OSError as error:
+            raise _unwritten(record, error) from error
+        return lags or self._durable_reads
+
+    def end(self, record: AuditRecord) -> bool:
+        """The last line of a read that went straight, in the same way; the observers are told."""
+        lags = self.journal.end_soon(record.request_id, self._lines.end_of_repeat(record))
+        for observe in self._observers:
+            observe(record)
+        return lags or self._durable_reads
+
+    def flush(self) -> None:
+        """Have written what `begin` and `end` were given."""
+        self.journal.flush()
 
     async def _settle(self, *, durable: bool) -> None:
         try:
@@ -99,6 +110,12 @@ class AuditTrail:
         if self._durable_reads:
             return True
         return bool(record.opened) and record.call is not None and self._changes_state(record.call)
+
+
+def _unwritten(record: AuditRecord, error: OSError) -> Denied:
+    """Nothing was written of it, and nothing is sent."""
+    record.opened, record.granted = "", False
+    return _unavailable(error)
 
 
 def _unavailable(error: OSError) -> Denied:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gateway.denial import Denied, Reason
-from gateway.model import Browser, Clock, Identity, InboundRequest
+from gateway.model import Browser, Clock, Identity, InboundRequest, Secret
 from gateway.request.onward import to_login
 from gateway.token.challenge import bearer_challenge
 from gateway.token.form import UnverifiedToken, read_token
@@ -54,6 +54,10 @@ class Sessions(Protocol):
 
     async def identify(self, browser: Browser, method: str) -> Identity:
         """Raise Denied where it is nobody's any more, or another site caused the request."""
+        ...
+
+    def is_forged(self, session: Secret) -> bool:
+        """Whether this id was never given to anybody. Asks nobody."""
         ...
 
 
@@ -160,6 +164,8 @@ class Authenticate:
             return await self._sessions.identify(browser, request.method)
         except Denied as denied:
             if denied.reason.status == _UNAUTHORIZED:
+                if self._sessions.is_forged(browser.session):
+                    await count_forged(self._failures, request.client_address, browser.session)
                 await self._anonymous.count(request.client_address)
                 denied.headers += self._missing + to_login(request)
             raise
@@ -236,6 +242,18 @@ class Authenticate:
         # the leeway as well, so that a remembered token gets the verdict that a new one would get
         ends = identity.expires + issuer.rules.leeway_seconds
         return _Verified(ends, issuer.keys, key.fingerprint, identity)
+
+
+async def count_forged(failures: FailureBudget, address: str, session: Secret) -> None:
+    """A session's id that was made elsewhere is a failed authentication of its address.
+
+    An id that was made here is never refused for what else its address does. Raises Denied where the
+    address has failed too often.
+    """
+    subject = f"session {session.digest().hex()}"
+    attempt = Attempt(address, subject, b"", claims_to_be_expired=False)
+    await failures.check(attempt)
+    await failures.count(attempt, is_expired=False)
 
 
 def _attempt(

@@ -10,7 +10,7 @@ MAXIMUM_HEAD_BYTES = 65_536
 """slurmrestd's own heads are under 200 bytes; more than this is not an answer."""
 MAXIMUM_FIELDS = 64
 _MAXIMUM_LENGTH_DIGITS = 15
-_FIRST_FINAL_STATUS = 200
+FIRST_FINAL_STATUS = 200
 _CREDENTIALS_REMEMBERED = 256
 _WITHOUT_BODY = frozenset(
     {204, 304}
@@ -59,7 +59,7 @@ class AnswerHead(NamedTuple):
     @property
     def is_final(self) -> bool:
         """Not one of the 1xx that go before the answer."""
-        return self.status >= _FIRST_FINAL_STATUS
+        return self.status >= FIRST_FINAL_STATUS
 
 
 class Patience(NamedTuple):
@@ -150,7 +150,7 @@ def read_head(head: bytes) -> AnswerHead:
     status = int(line[9:12])
     if status == _SWITCHING_PROTOCOLS or any(name == b"transfer-encoding" for name, _ in fields):
         raise HeadInvalid("an upgrade or a transfer coding was not asked for")
-    has_body = status >= _FIRST_FINAL_STATUS and status not in _WITHOUT_BODY
+    has_body = status >= FIRST_FINAL_STATUS and status not in _WITHOUT_BODY
     stated = _stated_length(fields)
     if has_body and stated is None:
         raise HeadInvalid("the length is not stated")

@@ -1,11 +1,11 @@
 """(Identity, AuthorizedCall) -> Lease: one more request of this class, or 429 that says when."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import NamedTuple, Protocol
 
 from gateway.denial import Denied, Reason
-from gateway.model import AuthorizedCall, Identity, Risk
+from gateway.model import AuthorizedCall, Identity, Lease, Risk
 
 _HEAVY_TEMPLATES = frozenset({"/slurm/{version}/nodes", "/slurm/{version}/nodes/"})
 
@@ -31,6 +31,10 @@ class RateStore(Protocol):
     """
 
     async def hit(self, rate: Rate, key: str) -> Refusal | None: ...
+
+    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:
+        """The same without waiting."""
+        ...
 
 
 class ConcurrencyLease:
@@ -73,12 +77,30 @@ class Limit:
         if running >= self._concurrent:
             raise self._too_many(running)
         rate = self._rates[charged_class(call)]
-        refusal = await self._store.hit(rate, "\x1f".join((rate.name, *key)))
+        refusal = await self._store.hit(rate, _counter(rate, key))
         if refusal is not None:
             raise too_fast(rate, refusal)
         # no await since the store answered: the count is read and written in one step
         self._running[key] = self._running.get(key, 0) + 1
         return ConcurrencyLease(self._running, key)
+
+    def of_repeats(self, identity: Identity, call: AuthorizedCall) -> Callable[[], Lease]:
+        """The same for each repeat of a call, without waiting."""
+        key, running_by, most = identity.key, self._running, self._concurrent
+        rate, hit = self._rates[charged_class(call)], self._store.hit_at_once
+        counter = _counter(rate, key)
+
+        def once_more() -> Lease:
+            running = running_by.get(key, 0)
+            if running >= most:
+                raise self._too_many(running)
+            refusal = hit(rate, counter)
+            if refusal is not None:
+                raise too_fast(rate, refusal)
+            running_by[key] = running + 1
+            return ConcurrencyLease(running_by, key)
+
+        return once_more
 
     def _too_many(self, running: int) -> Denied:
         return Denied(
@@ -88,6 +110,10 @@ class Limit:
             rule="limit.concurrent_per_identity",
             headers=(("Retry-After", "1"),),
         )
+
+
+def _counter(rate: Rate, key: tuple[str, str]) -> str:
+    return "\x1f".join((rate.name, *key))
 
 
 def charged_class(call: AuthorizedCall) -> Risk:

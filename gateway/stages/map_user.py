@@ -6,8 +6,9 @@ from weakref import WeakKeyDictionary
 
 from gateway.denial import Denied, Reason
 from gateway.model import ClusterUser, Identity
+from gateway.token.conditions import meets
 from gateway.users.accounts import NEVER_USERS, Account, Lookup, is_user_name
-from gateway.users.rules import RoleRule, Unmapped, UserRule, meets
+from gateway.users.rules import RoleRule, Unmapped, UserRule
 
 TABLE_SECONDS = 1.0
 """How long what may change, a table's name or a binding, is used before it is asked for again."""

@@ -1,6 +1,7 @@
 """(token whose signature is good, rules of its issuer, now) -> Identity, or TokenRefused."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gateway.model import Identity
@@ -12,16 +13,24 @@ from gateway.token.claims import (
     require_text,
     require_time,
 )
+from gateway.token.conditions import Condition, meets
+from gateway.token.machines import names_a_machine
 from gateway.token.profiles import Profile
-from gateway.token.refused import TokenExpired, TokenRefused
+from gateway.token.refused import NotAdmitted, TokenExpired, TokenRefused
 
 _OTHER_KINDS = frozenset({"refresh", "offline", "logout"})
 """Values of Keycloak's claim `typ` on tokens that are neither access nor ID tokens."""
 
 
+SUBJECT = "sub"
+
+
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What one issuer's tokens must be like. `groups_separator` splits a group claim that is a string."""
+    """What one issuer's tokens must be like. `groups_separator` splits a group claim that is a string.
+
+    `subject_claim` names the person where `sub` does not do so alike at every client of the issuer.
+    """
 
     issuer: str
     profile: Profile
@@ -30,6 +39,8 @@ class TokenRules:
     maximum_lifetime_seconds: float
     groups_claim: str | None = None
     groups_separator: str | None = None
+    subject_claim: str = SUBJECT
+    required_claims: Mapping[str, Condition] = field(default_factory=dict)
 
 
 def read_identity(
@@ -39,13 +50,12 @@ def read_identity(
     _check_kind(claims)
     issued_at, expires = _read_times(claims, rules, now)
     client = rules.profile.check(typ, claims)
-    subject = _read_subject(claims, client, required=rules.profile.requires_subject)
-    is_machine = not subject or subject in (client, claims.get("client_id"), claims.get("azp"))
-    return Identity(
+    subject = _read_subject(claims, client, rules)
+    identity = Identity(
         issuer=rules.issuer,
         subject=subject,
         client_id=client,
-        kind="machine" if is_machine else "user",
+        kind="machine" if names_a_machine(claims, subject, client) else "user",
         groups=read_groups(claims, rules.groups_claim, rules.groups_separator),
         issued_at=issued_at,
         expires=expires,
@@ -55,6 +65,16 @@ def read_identity(
         auth_time=read_auth_time(claims),
         claims=MappingProxyType(dict(claims)),
     )
+    check_required(identity, rules.required_claims)
+    return identity
+
+
+def check_required(identity: Identity, required: Mapping[str, Condition]) -> None:
+    """Raises NotAdmitted. The same for tokens and sessions."""
+    missing = [name for name, wanted in required.items() if not meets(identity, {name: wanted})]
+    if missing:
+        names = ", ".join(missing)  # ours, out of the configuration
+        raise NotAdmitted(f"the claims are not what required_claims asks for: {names}")
 
 
 def _check_kind(claims: Claims) -> None:
@@ -84,10 +104,12 @@ def _read_times(claims: Claims, rules: TokenRules, now: float) -> tuple[float, f
     return issued_at, expires
 
 
-def _read_subject(claims: Claims, client: str, *, required: bool) -> str:
-    """`sub`; empty for a machine token without one (some providers write null), which names its client."""
-    if required or claims.get("sub") is not None:
-        return require_text(claims, "sub")
+def _read_subject(claims: Claims, client: str, rules: TokenRules) -> str:
+    """Whose it is; empty for a machine token without `sub` (some providers write null), which names its client."""
+    if rules.subject_claim != SUBJECT:
+        return require_text(claims, rules.subject_claim)
+    if rules.profile.requires_subject or claims.get(SUBJECT) is not None:
+        return require_text(claims, SUBJECT)
     if not client:
         raise TokenRefused("neither sub nor a client id")
     return ""

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from gateway.token.claims import Claims, read_audiences, read_text, require_text
+from gateway.token.machines import CLIENT_CLAIMS_OF_PROVIDERS
 from gateway.token.refused import TokenRefused
 
 _ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
@@ -150,7 +151,12 @@ def _check_audience(audiences: frozenset[str], accepted: frozenset[str]) -> None
 
 
 def _read_client(claims: Claims) -> str:
-    return read_text(claims, "client_id") or read_text(claims, "azp") or ""
+    registered = read_text(claims, "client_id") or read_text(claims, "azp")
+    if registered is not None:
+        return registered
+    # somebody else may mean anything by these names, so that what is no text is no mistake
+    values = [claims.get(name) for name in CLIENT_CLAIMS_OF_PROVIDERS]
+    return next((value for value in values if isinstance(value, str)), "")
 
 
 def _read_signed_in_client(

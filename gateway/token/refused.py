@@ -15,3 +15,7 @@ class TokenRefused(Exception):
 
 class TokenExpired(TokenRefused):
     """A token that was valid here until it ended: whoever presents it once knew better."""
+
+
+class NotAdmitted(TokenRefused):
+    """Genuine and for this gateway, but of somebody whom `required_claims` keeps out."""

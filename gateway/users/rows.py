@@ -5,20 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.model import Identity
+from gateway.token.conditions import claim_of
 from gateway.users.accounts import is_user_name
 
 _KEYS = frozenset({"issuer", "subject", "claim", "value", "user"})
 _Key = tuple[str, str, type, str | bool | int]
 """Issuer, claim (empty for the subject), type of the value, value: 1 and true differ in JSON."""
-
-
-def claim_of(identity: Identity, name: str) -> object:
-    """A claim's value, None if absent; `client_id` and `groups` are the validated ones."""
-    if name == "client_id":
-        return identity.client_id
-    if name == "groups":
-        return identity.groups
-    return identity.claims.get(name)
 
 
 class UserRows:

@@ -7,9 +7,9 @@ from typing import Protocol
 import re2
 
 from gateway.model import Identity
-from gateway.users.rows import UserRows, claim_of
+from gateway.token.conditions import Condition, claim_of
+from gateway.users.rows import UserRows
 
-Condition = str | bool | int | tuple[str, ...]
 MAXIMUM_CLAIM_CHARACTERS = 256
 """Far above any account name or address; a longer claim is refused, never cut."""
 _PRINTABLE_ASCII = frozenset(map(chr, range(0x20, 0x7F)))
@@ -48,22 +48,6 @@ class RoleRule:
     issuer: str
     role: str
     when: Mapping[str, Condition]
-
-
-def meets(identity: Identity, when: Mapping[str, Condition]) -> bool:
-    """Whether every condition holds: equality, or one element of an array, or one of a tuple."""
-    return all(_holds(claim_of(identity, name), wanted) for name, wanted in when.items())
-
-
-def _holds(claim: object, wanted: Condition) -> bool:
-    present = claim if isinstance(claim, list | tuple) else (claim,)
-    accepted = wanted if isinstance(wanted, tuple) else (wanted,)
-    return any(_is_same(value, one) for value in present for one in accepted)
-
-
-def _is_same(claim: object, wanted: str | bool | int) -> bool:
-    # In Python True == 1; in JSON they are different claims. Nothing equals an empty condition.
-    return type(claim) is type(wanted) and claim == wanted and wanted != ""
 
 
 class FixedUser:

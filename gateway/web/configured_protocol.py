@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.edges.late_writes import LateWrites
 from gateway.request.host import is_valid_host
 from gateway.request.request_id import RequestIds
 from gateway.web.exchange import Serve
@@ -23,11 +24,13 @@ def hardened_protocol(
     on_overflow: Callable[[], None] = lambda: None,
     serve: Serve | None = None,
     is_served: Callable[[bytes], bool] = lambda _path: True,
+    late_writes: LateWrites | None = None,
 ) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn's `http` setting; `ws` must be "none".
 
     `on_refusal` hears of every refusal; `on_overflow` of every connection above the limit, which is
-    closed without an answer. `serve` takes the requests whose raw path `is_served`.
+    closed without an answer. `serve` takes the requests whose raw path `is_served`. Their answers
+    go by `late_writes`.
     """
     terms = Terms(
         limits,
@@ -38,6 +41,7 @@ def hardened_protocol(
         lru_cache(maxsize=256)(is_valid_host),
         serve,
         is_served,
+        late_writes or LateWrites(),
     )
 
     class ConfiguredProtocol(HardenedProtocol):

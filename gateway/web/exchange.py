@@ -64,6 +64,23 @@ class Outlet:
         self.is_closing = GONE.is_closing
 
 
+class DefaultLines:
+    """The header lines that the server adds to every answer, rendered when there are new ones: once a second."""
+
+    __slots__ = ("_headers", "_lines")
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._lines = b""
+
+    def __call__(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """`headers` is another list when it says anything else."""
+        if headers is not self._headers:
+            self._headers = headers
+            self._lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        return self._lines
+
+
 class Connection(NamedTuple):
     """What all exchanges of one connection share."""
 
@@ -78,6 +95,7 @@ class Connection(NamedTuple):
     unwatch: Callable[[], None]
     start: Callable[["Exchange"], None]
     """Run an exchange in the connection's task."""
+    default_lines: DefaultLines
 
 
 class Exchange(RequestResponseCycle):
@@ -98,7 +116,8 @@ class Exchange(RequestResponseCycle):
     def join(self, connection: Connection) -> None:
         """Take over what the connection has; once, before anything else."""
         self.app, self.write_late, self.report = connection[:3]
-        self.abort, self.task, self.watch, self.unwatch, self.start = connection[3:]
+        self.abort, self.task, self.watch, self.unwatch, self.start = connection[3:8]
+        self.default_lines = connection.default_lines
 
     def again(self) -> Self:
         """A new exchange for the same head. Copied before it has begun, it has nothing of its own."""
@@ -160,13 +179,13 @@ class Exchange(RequestResponseCycle):
         `lines` are complete header lines, Content-Length among them. False, and nothing is done,
         where it has to go by `send`: earlier bytes still wait for the client, or it has gone.
         """
-        if not self.is_ready():
+        if self.response_started or self.flow.write_paused or self.disconnected:
             return False
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        first = [b"%b: %b\r\n" % pair for pair in self.default_headers]
+        first = self.default_lines(self.default_headers)
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        data = b"".join([STATUS_LINE[status], *first, lines, end, body])
+        data = b"".join((STATUS_LINE[status], first, lines, end, body))
         self.message_event.set()
         if self.keep_alive:
             self.write_late(data)

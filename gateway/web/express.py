@@ -7,12 +7,22 @@ client that goes) is handed to a Visit, which goes on from there.
 
 from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from gateway.denial import Denied, Reason
 from gateway.edges.upstream_answer import Answer, UpstreamFailed
-from gateway.model import Admission, AuditRecord, Clock, Grant, Identity, Lease
-from gateway.pipeline import AuditLog, Pipeline
+from gateway.edges.upstream_connection import Credential
+from gateway.model import (
+    Admission,
+    AuditRecord,
+    AuthorizedCall,
+    Clock,
+    Grant,
+    Identity,
+    InboundRequest,
+    Lease,
+)
+from gateway.pipeline import Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.stages.forward import may_change_state
 from gateway.web.client import Client
@@ -20,8 +30,6 @@ from gateway.web.client import Client
 STANDING_SECONDS = 0.1
 """So long a decision stands for the same bytes on the same connection before all stages are asked again."""
 _FIRST_ERROR_STATUS = 400
-
-_T = TypeVar("_T")
 
 
 class Rider(Client, Protocol):
@@ -36,6 +44,12 @@ class Rider(Client, Protocol):
 
     def hand_over(self, serve: Callable[[Client], Awaitable[None]], /) -> None:
         """Have a task serve what callbacks have served so far."""
+
+
+class Limited(Protocol):
+    """The rate and the cap of one identity and class: one more, at once. Raises Denied."""
+
+    def __call__(self, identity: Identity, call: AuthorizedCall, /) -> Callable[[], Lease]: ...
 
 
 class Line(Protocol):
@@ -55,8 +69,8 @@ class ExpressUpstream(Protocol):
 
     def seconds_for(self, grant: Grant, /) -> float: ...
 
-    def take(self, grant: Grant, /) -> Line | None:
-        """A kept connection, if there is one; the grant's slot goes with it."""
+    def take(self, credential: Credential, version: str, slot: Lease, /) -> Line | None:
+        """A kept connection, if there is one; the slot goes with it."""
         ...
 
     async def recover(self, grant: Grant, failure: UpstreamFailed, /) -> Answer:
@@ -86,6 +100,7 @@ class Express(NamedTuple):
     new_id: RequestIds
     enter: Callable[[], bool]
     leave: Callable[[], None]
+    limit: Limited
 
 
 class Handed(NamedTuple):
@@ -110,7 +125,12 @@ class Lane:
     """The decision on one head, and what was made of it. Called for each repeat; False: it is no use now."""
 
     __slots__ = (
+        "_asked",
+        "_count",
+        "_first",
         "admission",
+        "audit",
+        "connected_as",
         "credential",
         "express",
         "head",
@@ -120,41 +140,49 @@ class Lane:
         "until",
     )
 
-    def __init__(self, express: Express, grant: Grant, resume: Resume, since: float) -> None:
+    def __init__(self, express: Express, grant: Grant, resume: Resume, record: AuditRecord) -> None:
         self.express = express
-        self.admission, self.credential = grant.admission, grant.credential
+        self.audit = express.pipeline.audit
+        self.admission, self.credential = admission, credential = grant.admission, grant.credential
+        self.connected_as = (credential.user, credential.token.reveal)
         self.head = express.upstream.write_head(grant)
         self.seconds = express.upstream.seconds_for(grant)
         self.resume = resume
-        self.since = since
-        self.until = min(since + STANDING_SECONDS, grant.admission.identity.expires)
+        self.since = record.time
+        self.until = min(record.time + STANDING_SECONDS, admission.identity.expires)
+        self._asked = admission.request[1:]
+        self._count = express.limit(admission.identity, admission.call)
+        self._first = _beginning(record)
 
     def __call__(self, client: Rider) -> bool:
         """Begin a ride, unless the decision is too old or the rate is used up, which the stages will tell."""
         express = self.express
         now = express.now()
-        if not self.stands(now) or not express.enter():
+        if not self.since <= now < self.until or not express.enter():
             return False
         try:
-            record = self._record(now)
-            lease = at_once(express.pipeline.limit(self.admission.identity, self.admission.call))
+            lease = self._count()
         except Exception:  # noqa: BLE001  # whatever it is, the stages will meet it again
             express.leave()
             return False
-        Ride(self, client, record, lease).begin()
+        request_id = express.new_id()
+        # as _make does, without asking whether the names are as many as the values
+        request = tuple.__new__(InboundRequest, (request_id, *self._asked))
+        Ride(self, client, self._first.again(request_id, now, request), lease).begin()
         return True
 
     def stands(self, now: float) -> bool:
         """Whether the decision, and the credential with it, is young enough."""
         return self.since <= now < self.until
 
-    def _record(self, now: float) -> AuditRecord:
-        request, identity, user, call, _ = self.admission
-        record = AuditRecord(self.express.new_id(), now, request.method)
-        record.request = request._replace(request_id=record.request_id)
-        record.identity, record.user, record.call = identity, user, call
-        record.client_address, record.forwarded_for = request.client_address, request.forwarded_for
-        return record
+
+def _beginning(record: AuditRecord) -> AuditRecord:
+    """What is known of a request that has only been read and decided on."""
+    begun = AuditRecord(record.request_id, record.time, record.method)
+    begun.identity, begun.user, begun.call = record.identity, record.user, record.call
+    begun.client_address, begun.forwarded_for = record.client_address, record.forwarded_for
+    begun.wording = record.wording
+    return begun
 
 
 class Ride:
@@ -162,13 +190,14 @@ class Ride:
 
     __slots__ = (
         "_client",
-        "_grant",
+        "_has_waited",
         "_is_closed",
         "_is_over",
         "_lane",
         "_lease",
         "_line",
         "_record",
+        "_slot",
         "_started",
     )
 
@@ -177,53 +206,54 @@ class Ride:
         self._client = client
         self._record = record
         self._lease = lease
-        self._grant: Grant | None = None
+        self._slot: Lease | None = None
         self._line: Line | None = None
-        self._is_over = self._is_closed = False
+        self._has_waited = self._is_over = self._is_closed = False
         self._started = monotonic()
 
     def begin(self) -> None:
         """Wait for a slot."""
         self._client.watch(self._gone)
+        lane = self._lane
         try:
-            self._lane.express.seats.seat(self._lane.admission.identity, self)
+            lane.express.seats.seat(lane.admission.identity, self)
+            self._has_waited = self._slot is None
         except Exception as error:  # noqa: BLE001  # busy, or a fault of ours
             self._hand_over(error)
 
     def seated(self, slot: Lease) -> None:
         """Called by the slots: record the request and send it."""
+        self._slot = slot
         try:
             self._send(slot)
         except Exception as error:  # noqa: BLE001  # whoever calls serves others too
             self._hand_over(error)
 
     def _send(self, slot: Lease) -> None:
-        lane = self._lane
-        self._grant = grant = Grant(self._admission(), None, lane.credential, slot)
-        audit, upstream = lane.express.pipeline.audit, lane.express.upstream
-        if not lane.stands(lane.express.now()):
+        lane, record, call = self._lane, self._record, self._lane.admission.call
+        if self._has_waited and not lane.stands(lane.express.now()):
             return self._hand_over(None)
-        self._open(audit)
-        line = None if audit.reads_wait else upstream.take(grant)
+        record.granted, record.rule = True, call.rule
+        try:
+            waits = lane.audit.begin(record, self._unwritten)
+        except BaseException:
+            record.granted = False  # nothing was sent
+            raise
+        if self._is_over:
+            return None
+        line = None
+        if not waits:
+            line = lane.express.upstream.take(lane.connected_as, call.version, slot)
         if line is None:
             return self._hand_over(None)
         self._line = line
         return line.ask(lane.head, self, lane.seconds)
 
-    def _open(self, audit: AuditLog) -> None:
-        record = self._record
-        try:
-            record.granted, record.rule = True, self._lane.admission.call.rule
-            audit.begin(record)
-        except BaseException:
-            record.granted = False  # nothing was sent
-            raise
-
-    def _admission(self) -> Admission:
-        _, identity, user, call, _ = self._lane.admission
-        request = self._record.request
-        assert request is not None  # noqa: S101  # the lane has written it
-        return Admission(request, identity, user, call, self._lease)
+    def _unwritten(self, denied: Denied) -> None:
+        """Called by the audit, before the head is sent: it never is, by a connection that has ended."""
+        if self._line is not None:
+            self._line.forsake(self)
+        self._hand_over(denied)
 
     def refused(self, denied: Denied) -> None:
         """Called by the slots: it has waited too long."""
@@ -249,24 +279,21 @@ class Ride:
         self._hand_over(error)
 
     def _deliver(self, answer: Answer) -> None:
-        record, audit, client = self._record, self._lane.express.pipeline.audit, self._client
-        whole, status = answer.whole, answer.head.status
-        straight = whole is not None and status < _FIRST_ERROR_STATUS and client.is_ready()
-        if whole is None or not straight:
+        record, client, whole, head = self._record, self._client, answer.whole, answer.head
+        if whole is None or head.status >= _FIRST_ERROR_STATUS or not client.is_ready():
             return self._hand_over(answer)
-        record.status, record.bytes_out, record.complete = status, len(whole), True
+        record.status, record.bytes_out, record.complete = head.status, len(whole), True
         record.upstream_seconds = answer.seconds
         record.total_seconds = monotonic() - self._started
         self._is_closed = True
-        audit.end(record)
-        if audit.reads_wait:
+        lane = self._lane
+        if lane.audit.end(record):
             return self._hand_over(answer)
         self._is_over = True  # from here on nothing fails
-        client.unwatch()
-        lines = b"%bx-request-id: %b\r\n" % (answer.head.lines, record.request_id.encode())
         self._lease.release()
-        self._lane.express.leave()
-        client.respond(status, lines, whole)
+        lane.express.leave()
+        lines = b"%bx-request-id: %b\r\n" % (head.lines, record.request_id.encode())
+        client.respond(head.status, lines, whole)
         return None
 
     # what is not straight
@@ -275,20 +302,24 @@ class Ride:
         """The client has hung up, or the server has."""
         if self._line is not None:
             self._line.forsake(self)
-        elif self._grant is None:
+        elif self._slot is None:
             self._lane.express.seats.leave(self._lane.admission.identity, self)
         is_cut = self._client.is_cut
         reason = Denied(Reason.SHUTTING_DOWN, "cut off") if is_cut else Denied(Reason.CLIENT_CLOSED)
         self._hand_over(reason)
 
     def _hand_over(self, outcome: Answer | BaseException | None) -> None:
+        if not self._is_over:
+            self._lane.audit.flush()  # which may tell that it is over another way
         if self._is_over:
             return
         self._is_over = True
         self._client.unwatch()
-        admission = self._admission() if self._grant is None else self._grant.admission
-        upstream, resume = self._lane.express.upstream, self._lane.resume
-        record, grant = self._record, self._grant
+        lane, record, slot = self._lane, self._record, self._slot
+        asked = record.request or lane.admission.request
+        admission = lane.admission._replace(request=asked, lease=self._lease)
+        grant = None if slot is None else Grant(admission, None, lane.credential, slot)
+        upstream, resume = lane.express.upstream, lane.resume
         handed = Handed(upstream, record, admission, grant, outcome, self._started, self._is_closed)
         self._client.hand_over(lambda client: resume(client, handed))
 
@@ -307,18 +338,3 @@ def has_lane(grant: Grant, answer: Answer) -> bool:
         and answer.came_straight
         and answer.head.status < _FIRST_ERROR_STATUS
     )
-
-
-class WouldWaitError(Exception):
-    """What should have been done at once would have to wait."""
-
-
-def at_once(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """What a coroutine returns, if it need not wait for anything. Raises WouldWaitError, and what it raises."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        value: _T = done.value
-        return value
-    coroutine.close()
-    raise WouldWaitError

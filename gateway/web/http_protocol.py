@@ -94,16 +94,9 @@ class HardenedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         outlet = Outlet(transport, self._finish, self.terms.late_writes)
         self._bare_outlet, self._outlet = outlet, cast("asyncio.Transport", outlet)
-        self._own = Connection(
-            self.app,
-            outlet.write_late,
-            self._report,
-            outlet.abort,
-            self._turns.task,
-            self._watch,
-            self._unwatch,
-            self._turns.start,
-        )
+        turns, watching = self._turns, (self._watch, self._unwatch)
+        ways = (outlet.write_late, self._report, outlet.abort, turns.task, *watching, turns.start)
+        self._own = Connection(self.app, *ways, self.terms.default_lines)
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -148,9 +141,11 @@ class HardenedProtocol(HttpToolsProtocol):
         """Read on, unless the connection has come to its end and only waits for the client's."""
         if self._is_over:
             return
-        if data == self._known_head and not self._pending and not self._is_busy():
-            self._repeat()
-            return
+        if data == self._known_head and not self._pending:
+            exchange = self._exchange
+            if exchange is None or exchange.response_complete:
+                self._repeat()
+                return
         known = len(self._pending)
         if known:
             data, self._pending = self._pending + data, b""
@@ -312,7 +307,8 @@ class HardenedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self._is_over or self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self._idleness.begin()
         if self._pending:
             data, self._pending = self._pending, b""

@@ -58,10 +58,6 @@ class _Times:
         self.counts = [0] * (len(BUCKETS) + 1)
         self.total = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
-
     def cumulative(self) -> list[tuple[str, float]]:
         """As Prometheus has it: each bucket counts the smaller ones too."""
         seen = 0
@@ -108,9 +104,14 @@ class Metrics:
         key = (record.method, call.risk if call else "none", record.granted, record.status)
         tally = self.tallies.get(key) or self._tally(key)
         tally.count += 1
-        tally.duration.add(record.total_seconds)
-        if record.upstream_seconds:
-            tally.upstream.add(record.upstream_seconds)
+        total, upstream = record.total_seconds, record.upstream_seconds
+        times = tally.duration
+        times.counts[bisect_left(BUCKETS, total)] += 1
+        times.total += total
+        if upstream:
+            times = tally.upstream
+            times.counts[bisect_left(BUCKETS, upstream)] += 1
+            times.total += upstream
         if record.code:
             self.refusals[record.code] = self.refusals.get(record.code, 0) + 1
 

@@ -10,12 +10,14 @@ from starlette.exceptions import HTTPException
 
 from gateway.denial import Denied, Reason
 from gateway.pipeline import note_denial
+from gateway.web.docs_page.page import add_docs_page
 from gateway.web.problems import PROBLEM_TYPE, render
 from gateway.web.sign_in.house import House
-from gateway.web.sign_in.routes import add_sign_in
+from gateway.web.sign_in.pages import DOCS_PATH, Pages
+from gateway.web.sign_in.routes import add_look, add_sign_in
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
-_WHOLE = frozenset({b"/", b"/login", b"/logout", b"/me"})
+_WHOLE = frozenset({b"/", b"/login", b"/logout", b"/me", DOCS_PATH.encode()})
 _BELOW = (b"/.well-known/", b"/gateway/", b"/login/", b"/me/")
 
 
@@ -33,11 +35,16 @@ class PublishedIssuer(NamedTuple):
 
 
 def build_portal(
-    public_url: str, cluster: str, issuers: Sequence[PublishedIssuer], house: House | None = None
+    public_url: str,
+    cluster: str,
+    issuers: Sequence[PublishedIssuer],
+    house: House | None = None,
+    *,
+    has_docs: bool = False,
 ) -> FastAPI:
     """The FastAPI application for everything that is not proxied. Nothing here needs a token.
 
-    `house` is what people sign in with, None where they cannot.
+    `house` is what people sign in with, None where they cannot. With `has_docs` calls can be tried.
     """
     portal = FastAPI(
         title="slurm-gateway",
@@ -59,17 +66,28 @@ def build_portal(
             f"slurm-gateway for the cluster {cluster}.\n"
             f"Slurm's REST API is below /slurm/ and /slurmdb/, with a bearer token.\n"
             f"Who issues tokens: {METADATA_PATH}\n"
+            + ("Sign in with a browser: /me\n" if house else "")
+            + (f"Read and try calls in a browser: {DOCS_PATH}\n" if has_docs else "")
         )
 
     @portal.get(PROBLEM_TYPE + "{code}")
     async def error_page(code: str) -> PlainTextResponse:
         return PlainTextResponse(read_error_page(code), media_type="text/markdown; charset=utf-8")
 
-    if house is not None:
-        add_sign_in(portal, house)
+    _add_pages(portal, cluster, house, has_docs=has_docs)
     portal.add_exception_handler(Denied, _answer_denied)
     portal.add_exception_handler(HTTPException, _answer_http_exception)
     return portal
+
+
+def _add_pages(portal: FastAPI, cluster: str, house: House | None, *, has_docs: bool) -> None:
+    """What people see in a browser."""
+    if house is not None or has_docs:
+        add_look(portal)
+    if house is not None:
+        add_sign_in(portal, house)
+    if has_docs:
+        add_docs_page(portal, house.pages if house else Pages(cluster), house)
 
 
 def protected_resource_metadata(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gateway.denial import Denied, Reason
 from gateway.edges.late_writes import LateWrites
-from gateway.web.exchange import Problem, Serve
+from gateway.web.exchange import DefaultLines, Problem, Serve
 from gateway.web.head_form import HeadLimits
 
 Render = Callable[[Denied, str], Problem]
@@ -50,4 +50,5 @@ class Terms:
     is_valid_host: Callable[[bytes], bool]
     serve: Serve | None
     is_served: Callable[[bytes], bool]
-    late_writes: LateWrites = field(default_factory=LateWrites)
+    late_writes: LateWrites
+    default_lines: DefaultLines = field(default_factory=DefaultLines)

@@ -123,7 +123,7 @@ class Visit:
         """Repeats of this head need not ask all stages again for a moment."""
         if self._answer is not None and has_lane(grant, self._answer):
             # by what it serves with alone: a lane lasts as long as its connection, this does not
-            memo.lane = Lane(express, grant, partial(_resume, self._serving), self._record.time)
+            memo.lane = Lane(express, grant, partial(_resume, self._serving), self._record)
 
     async def _go_on(self, handed: Handed) -> None:
         grant, outcome = handed.grant, handed.outcome

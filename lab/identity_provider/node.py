@@ -112,17 +112,14 @@ def install(folder: Path, node: Node, progress: Progress) -> None:
         if installed.exists() and installed.read_bytes() == lock:
             return
         with progress.step("installing the OpenID provider"):
-            command = [
-                *node.npm,
-                "ci",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                str(folder),
-            ]
-            packages.run_logged(command, folder / "npm.log", node.environment)
+            npm_ci(folder, node)
         installed.write_bytes(lock)
+
+
+def npm_ci(folder: Path, node: Node) -> None:
+    """Exactly the packages of the lock file that lies in a folder. LabError with the log's last lines."""
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
+    packages.run_logged([*node.npm, "ci", *options], folder / "npm.log", node.environment)
 
 
 def _refresh(source: Path, copy: Path) -> None:

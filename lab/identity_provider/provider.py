@@ -65,6 +65,7 @@ def _clients(web_secret: str, machine_secret: str, audience: str) -> list[dict[s
             "post_logout_redirect_uris": [f"{audience}/login/signed-out"],
             "backchannel_logout_uri": f"{audience}/login/backchannel/{WEB_NAME}",
             "backchannel_logout_session_required": True,
+            "require_auth_time": True,
             "grant_types": ["authorization_code", "refresh_token"],
             **code,
         },

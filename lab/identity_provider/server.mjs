@@ -35,7 +35,7 @@ const provider = new Provider(settings.issuer, {
   // Logout tokens go to a gateway on this machine, which the provider does not call of itself.
   fetch: (url, options) => { delete options.dispatcher; return fetch(url, options); },
   scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
-  claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email'], groups: ['groups'] },
+  claims: { openid: ['sub', 'amr'], profile: ['preferred_username'], email: ['email'], groups: ['groups'] },
   pkce: { required: () => true },
   findAccount: (ctx, sub) => userBySubject[sub] && { accountId: sub, claims: () => claimsOf(userBySubject[sub]) },
   extraTokenClaims: (ctx, token) => {
@@ -93,6 +93,11 @@ async function signIn(ctx, next) {
   ctx.redirect(await provider.interactionResult(ctx.req, ctx.res, result));
   ctx.status = 303;
 }
+
+// Tests count what was asked for.
+const grant = (ctx) => `${ctx.oidc.params.grant_type} for ${ctx.oidc.client?.clientId}`;
+provider.on('grant.success', (ctx) => console.log(`granted ${grant(ctx)}`));
+provider.on('grant.error', (ctx, error) => console.log(`refused ${grant(ctx)}: ${error.message}`));
 
 provider.use(signIn);
 createServer(provider.callback()).listen(settings.port, '127.0.0.1');

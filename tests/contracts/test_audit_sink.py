@@ -39,7 +39,7 @@ async def test_lines_arrive_whole_and_in_order(opened: Opened) -> None:
     sink.begin()
     sink.make_room(1 << 16)
     for number in range(10):
-        sink.write(b'{"n":%d}\n' % number)
+        sink.write([b'{"n":%d}\n' % number])
     assert not sink.lags
     assert sink.look() is None
     assert sink.repair() is None
@@ -53,7 +53,7 @@ def test_a_full_disk_raises_and_leaves_no_half_line() -> None:
     """/dev/full is the kernel's own full disk; it is a device, so it stands for standard output."""
     sink = StdoutSink(os.open("/dev/full", os.O_WRONLY))
     with pytest.raises(OSError, match="No space left") as error:
-        sink.write(b"line\n")
+        sink.write([b"line\n"])
     assert error.value.errno == errno.ENOSPC
     with pytest.raises(OSError, match="No space left"):
-        sink.write(b"line\n")
+        sink.write([b"line\n"])

@@ -1,14 +1,16 @@
 """What every SessionStore keeps: run on the fake and on the file."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.edges.session_store import SqliteSessionStore
-from gateway.sign_in.session import Room, Session, SessionsExceeded, SessionStore
+from gateway.sign_in.session import Room, Session, SessionDoubt, SessionsExceeded, SessionStore
 from tests.fake_sessions import FakeSessionStore
 
 NOW = 1_800_000_000.0
@@ -134,8 +136,22 @@ async def test_a_provider_ends_the_sessions_of_a_subject_or_of_one_of_its_own_se
         await store.create(one, ROOM)
     foreign = session("d", issuer="https://other.example.org", sid="sid of a")
     await store.create(foreign, ROOM)
-    assert {one[0] for one in await store.end_all(ISSUER, subject, sid)} == ended
+    gone = await store.end_all_once("logout j", NOW + 10, ISSUER, subject, sid)
+    assert gone is not None
+    assert {one[0] for one in gone} == ended
     assert await store.find(foreign.id_hash) is not None
+
+
+async def test_a_word_to_end_sessions_is_good_once(store: SessionStore) -> None:
+    for name in ("a", "b"):
+        await store.create(session(name), ROOM)
+    words = (store.end_all_once("logout j", NOW + 10, ISSUER, "alice") for _ in range(5))
+    heard = [one for one in await asyncio.gather(*words) if one is not None]
+    assert [len(one) for one in heard] == [2]
+    await store.create(session("c"), ROOM)
+    assert await store.end_all_once("logout j", NOW + 10, ISSUER, "alice") is None
+    assert await store.find(session("c").id_hash) is not None
+    assert not await store.use_once("logout j", NOW + 10), "one memory for all that is used once"
 
 
 async def test_a_value_is_used_once_until_it_is_forgotten(store: SessionStore) -> None:
@@ -168,3 +184,20 @@ async def test_a_restart_signs_nobody_out(tmp_path: Path) -> None:
     after.create_file()
     assert await after.find(session("a").id_hash) == session("a")
     await after.close()
+
+
+async def test_a_word_that_could_not_be_followed_is_heard_again(tmp_path: Path) -> None:
+    """A provider that got no answer sends the same logout token once more."""
+    path = tmp_path / "sessions.sqlite"
+    store = SqliteSessionStore(path)
+    store.create_file()
+    await store.create(session("a"), ROOM)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(
+            "CREATE TRIGGER full BEFORE DELETE ON session BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+        with pytest.raises(SessionDoubt, match="full"):
+            await store.end_all_once("logout j", NOW + 10, ISSUER, "alice")
+        other.execute("DROP TRIGGER full")
+    assert await store.end_all_once("logout j", NOW + 10, ISSUER, "alice") == [session("a").id_hash]
+    await store.close()

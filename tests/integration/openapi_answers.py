@@ -20,6 +20,7 @@ EVERY_CLASS = [
 ]
 EVERYTHING = {"authorize": {"roles": {"user": {"allow": EVERY_CLASS}}}}
 
+MOST_JOBS = 100
 HELD = ["--hold"]
 KINDS = [
     ["--wrap=true"],
@@ -77,7 +78,7 @@ class Site:
         """Submit a job of each kind, and wait until the short ones have ended."""
         for kind in KINDS:
             self._sbatch(kind)
-        self._sbatch([*HELD, "--wrap=true"], user="root")  # who has no association
+        self._sbatch(["--wrap=true"], user="carol")  # who has no association
         self._until(lambda: self._squeue("--states=all").count("COMPLETED") > 1)
         self._cancel_a_running_one()
         self._submit_one_of_two_components()
@@ -148,6 +149,9 @@ class Site:
         kind = answer.headers.get("Content-Type", "")
         path = target.partition("?")[0]
         whole = json.loads(answer.body) if "json" in kind and answer.body else None
+        if isinstance(whole, dict) and isinstance(whole.get("jobs"), list):
+            # The newest are those of `fill`; other tests have left hundreds behind.
+            whole["jobs"] = whole["jobs"][-MOST_JOBS:]
         kept = Answer(version, method, path, answer.status, whole, body)
         self.answers.append(kept)
         return kept

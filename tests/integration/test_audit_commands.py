@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,11 +66,11 @@ def test_the_report_names_users_classes_codes_and_versions(gateway: Served) -> N
 
 def test_follow_shows_what_is_asked_while_it_runs(gateway: Served) -> None:
     command = [str(PROGRAM), "audit", "follow", "--user", "dave", "--limit", "2", "--json"]
-    command += ["--config", str(gateway.file)]
+    # From the start: how long the program takes until it has opened the file is not known.
+    command += ["--from-start", "--config", str(gateway.file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         try:
             assert process.stdout is not None
-            time.sleep(2)  # the program has to open the file first
             for _ in range(2):
                 gateway.ask(READ, token_for("erin"))
                 gateway.ask(READ, token_for("dave"))

@@ -15,8 +15,9 @@ import pytest
 
 from gateway.commands.check_remote import measure_skew, read_slurm_time
 from lab import certificates
-from lab.gateway import settings_for
+from lab.gateway import settings_for, sign_in_settings
 from lab.identity_provider import IdentityProvider
+from lab.identity_provider.provider import ACR
 from lab.ports import free_port
 from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged, to_toml
@@ -357,3 +358,53 @@ def test_a_user_that_no_rule_could_map_is_refused(
     assert done.returncode == 1
     assert f"✗ {user}: " in done.stdout
     assert said in done.stdout
+
+
+def with_sign_in(
+    release: SlurmRelease, provider: IdentityProvider, folder: Path, changes: Settings
+) -> Served:
+    """The same, and people sign in with a browser."""
+    return real(release, provider, folder, merged(sign_in_settings(provider, folder), changes))
+
+
+@pytest.mark.real
+def test_a_provider_to_sign_in_at_is_asked_and_its_key_and_secret_are_read(
+    one_slurm_release: SlurmRelease, identity_provider: IdentityProvider, tmp_path: Path
+) -> None:
+    asked = {"authorize": {"step_up": [{"operations": ["SUBMIT"], "acr_values": [ACR, "x"]}]}}
+    done = with_sign_in(one_slurm_release, identity_provider, tmp_path, asked).run("check")
+    assert "✓ lab: people sign in at" in done.stdout
+    assert f"{identity_provider.issuer}/auth" in done.stdout
+    assert re.search(
+        r"✓ lab: its redirect URI is https://localhost:\d+/login/callback/lab", done.stdout
+    )
+    assert "sessions.key holds 1 key" in done.stdout
+    assert "no provider lists" not in done.stdout
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sign_in": {"encryption_key_file": "/nonexistent"}}, "✗ /nonexistent cannot be read"),
+        ({"client_secret_file": "/nonexistent/secret"}, "✗ lab: /nonexistent/secret"),
+        ({"metadata_url": "http://127.0.0.1:9/x"}, "✗ lab: http://127.0.0.1:9/x"),
+        (
+            {"authorize": {"roles": {"user": {"acr_values": ["urn:nobody"]}}}},
+            "! authorize.roles.user.acr_values: no provider lists any of urn:nobody",
+        ),
+    ],
+)
+def test_what_would_keep_people_from_signing_in_is_said(
+    one_slurm_release: SlurmRelease,
+    identity_provider: IdentityProvider,
+    tmp_path: Path,
+    changes: Settings,
+    said: str,
+) -> None:
+    if not {"sign_in", "authorize"} & set(changes):
+        settings = sign_in_settings(identity_provider, tmp_path)
+        changes = {"sign_in": {"clients": [{**settings["sign_in"]["clients"][0], **changes}]}}
+    done = with_sign_in(one_slurm_release, identity_provider, tmp_path, changes).run("check")
+    assert said in done.stdout
+    assert "Traceback" not in done.stderr + done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import socket
@@ -12,11 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from lab.places import CHECKOUT
 from lab.ports import free_port
 from lab.processes import Recorded, wait_until
 from lab.slurm import SlurmRelease
+from tests.integration.in_chromium import at_the_provider, launched
 
 pytestmark = pytest.mark.real
 
@@ -71,7 +74,7 @@ def staying(port: int, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], 
         )
     try:
         wait_until(
-            lambda: b"Ctrl-C stops" in printed.read_bytes() or demo.poll() is not None,
+            lambda: printed.read_bytes().endswith(b"/me\n") or demo.poll() is not None,
             60,
             "the demo",
         )
@@ -106,6 +109,26 @@ def test_the_printed_lines_work_until_ctrl_c(
     assert demo.returncode == 0
     assert gateway_pid(tmp_path) is None
     assert daemons(one_slurm_release) == before
+
+
+def test_the_printed_address_is_one_to_sign_in_at_as_whom_it_says(
+    one_slurm_release: SlurmRelease, tmp_path: Path
+) -> None:
+    with staying(free_port(), tmp_path) as (_, printed), launched() as chromium:
+        text = printed.read_text()
+        address = text.splitlines()[-1]
+        names = re.findall(r"no passwords: (.+)\.", text)[0].split(", ")
+        assert names == ["alice", "bob", "carol", "dave", "root"]
+        for name in names:
+            context = chromium.new_context(ignore_https_errors=True)  # Advanced, Proceed
+            page = context.new_page()
+            page.goto(address)
+            at_the_provider(page, name)
+            expect(page.get_by_role("heading", name="My access")).to_be_visible()
+            assert page.url == address
+            who = page.locator("dt", has_text="Slurm user").locator("+ dd")
+            expect(who).to_have_text("none" if name in {"dave", "root"} else name)
+            context.close()
 
 
 def status_of(line: str) -> int:

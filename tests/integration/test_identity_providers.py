@@ -1,13 +1,10 @@
 """Tokens of real providers, judged by the stage over the real sources of keys."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import httpx2
 import pytest
 
 from gateway.denial import Denied, Reason
@@ -19,8 +16,7 @@ from gateway.token.identity import TokenRules
 from gateway.token.profiles import Cognito, Oidc, Profile, Rfc9068
 from lab.identity_provider import AUDIENCE, IdentityProvider
 from lab.identity_provider.provider import CLI_CLIENT, MACHINE_CLIENT
-from lab.ports import free_port
-from lab.processes import wait_until
+from tests.cognito import CognitoPool, moto_pool
 from tests.fakes import FakeClock, make_request
 from tests.integration.conftest import NewProvider
 from tests.tokens import METADATA, FakeAnonymous, FakeDenyList, FakeFailures
@@ -217,76 +213,10 @@ async def test_a_provider_that_is_down_at_the_start_is_waited_for(
 # --- tokens as Amazon Cognito shapes them, from moto
 
 
-class CognitoPool:
-    """A user pool in a moto server. Its tokens name the real service as issuer, its keys are local."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.pool_id = str(self._call("CreateUserPool", PoolName="hpc")["UserPool"]["Id"])
-        self.issuer = f"https://cognito-idp.eu-central-1.amazonaws.com/{self.pool_id}"
-        self.jwks_url = f"{url}/{self.pool_id}/.well-known/jwks.json"
-        self.client_id = self._add_client("cli")
-        self._add_user("alice", "hpc-users")
-
-    def sign_in(self, client_id: str) -> dict[str, Any]:
-        """AccessToken and IdToken of alice."""
-        answer = self._call(
-            "InitiateAuth",
-            ClientId=client_id,
-            AuthFlow="USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": "alice", "PASSWORD": "Canary-passw0rd"},
-        )
-        return dict(answer["AuthenticationResult"])
-
-    def _add_client(self, name: str) -> str:
-        answer = self._call(
-            "CreateUserPoolClient",
-            UserPoolId=self.pool_id,
-            ClientName=name,
-            ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"],
-        )
-        return str(answer["UserPoolClient"]["ClientId"])
-
-    def _add_user(self, name: str, group: str) -> None:
-        pool = {"UserPoolId": self.pool_id}
-        self._call("AdminCreateUser", **pool, Username=name)
-        secret = "Canary-passw0rd"
-        self._call("AdminSetUserPassword", **pool, Username=name, Password=secret, Permanent=True)
-        self._call("CreateGroup", **pool, GroupName=group)
-        self._call("AdminAddUserToGroup", **pool, Username=name, GroupName=group)
-
-    def _call(self, operation: str, **arguments: object) -> dict[str, Any]:
-        scope = "20260101/eu-central-1/cognito-idp/aws4_request"
-        headers = {
-            "X-Amz-Target": f"AWSCognitoIdentityProviderService.{operation}",
-            "Content-Type": "application/x-amz-json-1.1",
-            "Authorization": f"AWS4-HMAC-SHA256 Credential=test/{scope}",
-        }
-        answer = httpx2.post(self._url, headers=headers, json=arguments, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-
 @pytest.fixture(scope="module")
 def cognito() -> Iterator[CognitoPool]:
-    port = free_port()
-    url = f"http://localhost:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def answers() -> bool:
-        assert server.poll() is None, "moto has ended"
-        try:
-            return httpx2.get(f"{url}/moto-api/data.json", trust_env=False).status_code == 200
-        except httpx2.TransportError:
-            return False
-
-    try:
-        wait_until(answers, 30, "moto")
-        yield CognitoPool(url)
-    finally:
-        server.terminate()
-        server.wait()
+    with moto_pool() as pool:
+        yield pool
 
 
 def cognito_gateway(cognito: CognitoPool, *client_ids: str, accept: bool = False) -> Gateway:

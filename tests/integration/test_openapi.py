@@ -1,11 +1,14 @@
 """The served OpenAPI document on real releases: valid, cut to the caller, the gateway's own, and recorded."""
 
 import json
+import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import yaml
+from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from gateway.openapi.corrections import read_corrections
@@ -15,11 +18,14 @@ from gateway.openapi.own_part import Publisher
 from gateway.openapi.source import read_source
 from lab.gateway import GatewayProcess
 from lab.identity_provider import IdentityProvider
+from lab.processes import wait_until
 from lab.slurm import SlurmRelease
+from lab.submission import state_of, user_of
 from tests.integration.test_catalogue import rows_of_document
 
 Shared = Callable[[SlurmRelease], GatewayProcess]
 
+KEY = "Idempotency-Key"
 EVERYTHING = {
     "authorize": {
         "roles": {
@@ -121,6 +127,37 @@ def test_nothing_of_slurms_own_way_in_is_told(
     used = set(text.split('"#/components/schemas/')[1:])
     used = {part.partition('"')[0] for part in used}
     assert used == set(document["components"]["schemas"])
+
+
+def test_the_example_of_a_submission_fits_its_schema_and_runs(
+    slurm_release: SlurmRelease, shared_gateway: Shared, identity_provider: IdentityProvider
+) -> None:
+    """In every version that the release has, as the caller, and once where its key comes twice."""
+    gateway, token = shared_gateway(slurm_release), identity_provider.token_for("alice")
+    document = document_of(gateway, token)
+    submits = {path: one["post"] for path, one in document["paths"].items() if "submit" in path}
+    assert len(submits) >= 2
+    for path, submit in submits.items():
+        media = submit["requestBody"]["content"]["application/json"]
+        schema = {**media["schema"], "components": document["components"]}
+        assert [
+            error.message for error in OAS30Validator(schema).iter_errors(media["example"])
+        ] == []
+        assert [one["name"] for one in submit["parameters"] if one["in"] == "header"] == [KEY]
+        key = {KEY: f'"{uuid.uuid4()}"'}
+        first, again = (
+            gateway.ask("POST", path, token, media["example"], key).json()["job_id"]
+            for _ in range(2)
+        )
+        assert first == again
+        job = f"/slurm/{slurm_release.api_versions[0]}/job/{first}"
+        wait_until(partial(_is_done, gateway, job, token), 60, path)
+
+
+def _is_done(gateway: GatewayProcess, path: str, token: str) -> bool:
+    found = gateway.ask("GET", path, token).json()["jobs"][0]
+    assert user_of(found) == "alice"
+    return state_of(found) == "COMPLETED"
 
 
 def test_every_address_serves_it_and_every_request_is_recorded(

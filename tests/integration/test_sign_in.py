@@ -8,7 +8,7 @@ import shutil
 import time
 import urllib.parse
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,12 @@ def site(
 
 
 def make_site(
-    folder: Path, release: SlurmRelease, changes: Settings | None = None
+    folder: Path,
+    release: SlurmRelease,
+    changes: Settings | None = None,
+    change: Callable[[Settings], Settings] = lambda _: {},
 ) -> Iterator[Site]:
+    """`change` makes changes out of the settings that there are."""
     port = free_port()
     ca_file = certificates.ensure(folder).authority
     provider = IdentityProvider(
@@ -65,7 +69,8 @@ def make_site(
     provider.up()
     settings = merged(settings_for(release, provider, folder, port, free_port()), GENEROUS)
     settings = merged(settings, sign_in_settings(provider, folder))
-    gateway = GatewayProcess(folder, merged(settings, changes or {}))
+    settings = merged(settings, changes or {})
+    gateway = GatewayProcess(folder, merged(settings, change(settings)))
     try:
         gateway.start()
         yield Site(gateway, provider, release)
@@ -165,6 +170,9 @@ def test_a_stronger_sign_in_is_asked_for_done_and_enough(site: Site) -> None:
     assert after.value != before.value
     answer = browser.open(diag)
     assert answer.status == 200, answer.body
+    record = site.gateway.audit_record(answer.headers["x-request-id"])
+    assert (record["acr"], record["amr"]) == (ACR, ["pwd", "otp"])
+    assert record["time"][:10] <= record["auth_time"][:19] <= record["time"][:19]
 
 
 def test_a_code_works_once_and_in_one_browser(site: Site) -> None:

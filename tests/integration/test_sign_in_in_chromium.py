@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect
 
-from lab import packages
 from lab.identity_provider.provider import ACR
-from lab.machine import MachineLacksError
-from lab.progress import Progress
 from lab.slurm import SlurmRelease
+from tests.integration.in_chromium import at_the_provider, fetched, launched, sign_in
 from tests.integration.test_sign_in import SESSION, Site, make_site
-
-PROGRAM = "/usr/bin/chromium"
-FETCH = """async (path) => { const a = await fetch(path, {headers: {accept: "application/json"}});
-return [a.status, await a.text()]; }"""
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +25,8 @@ def site(
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    if not Path(PROGRAM).exists():
-        try:
-            packages.install(packages.GROUPS["chromium"], Progress("chromium"))
-        except MachineLacksError as lacking:
-            pytest.skip(str(lacking))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=PROGRAM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -51,28 +35,6 @@ def context(chromium: Browser, site: Site) -> Iterator[BrowserContext]:
     made.set_default_timeout(10_000)
     yield made
     made.close()
-
-
-def at_the_provider(page: Page, user: str, *, strongly: bool = False) -> None:
-    page.get_by_label("User").fill(user)
-    if strongly:
-        page.get_by_label("second factor").check()
-    page.get_by_role("button", name="Sign in").click()
-
-
-def fetched(context: BrowserContext, path: str) -> tuple[int, str]:
-    """By a script of this origin. The pages of the sign-in let none of theirs connect anywhere; "/" has no policy."""
-    page = context.new_page()
-    page.goto("/")
-    status, text = page.evaluate(FETCH, path)
-    page.close()
-    return int(status), str(text)
-
-
-def sign_in(page: Page, user: str) -> None:
-    page.goto("/me")
-    at_the_provider(page, user)
-    expect(page.get_by_role("heading", name="My access")).to_be_visible()
 
 
 def test_somebody_signs_in_calls_slurm_and_signs_out(site: Site, context: BrowserContext) -> None:

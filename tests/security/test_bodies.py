@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.denial import Denied, Reason
@@ -19,6 +19,7 @@ from gateway.slurm_api.fields import JOBS, Name, read_fields
 from gateway.slurm_api.policy import Policy, parse_policy
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
+from tests.examples import tried
 from tests.fakes import FakeLease, make_identity, make_request, make_user
 from tests.roles import Rules
 
@@ -159,7 +160,7 @@ def bodies(draw: st.DrawFn, name: Name) -> dict[str, Any]:
             return {draw(spellings(place)): [*others[:at], job, *others[at:]], "script": "#!"}
 
 
-@settings(max_examples=400, deadline=None)
+@tried(400)
 @given(st.data())
 async def test_no_body_that_carries_a_forbidden_field_is_admitted(data: st.DataObject) -> None:
     setting, name = data.draw(st.sampled_from(JOB_NAMES))
@@ -175,7 +176,7 @@ async def test_no_body_that_carries_a_forbidden_field_is_admitted(data: st.DataO
 VARIABLES = policy_of(user=Rules(allow=EVERYTHING, forbid_environment=["LD_*"]))
 
 
-@settings(max_examples=200, deadline=None)
+@tried(200)
 @given(st.data())
 async def test_no_environment_carries_a_forbidden_variable(data: st.DataObject) -> None:
     rest = data.draw(st.text("ABab_=", max_size=5))
@@ -196,7 +197,7 @@ async def test_no_environment_carries_a_forbidden_variable(data: st.DataObject) 
 CAPPED = policy_of(user=Rules(allow=EVERYTHING, maximum={"time_limit": 60, "array": 100}))
 
 
-@settings(max_examples=300, deadline=None)
+@tried(300)
 @given(
     values | st.from_regex(r"[0-9]{1,3}(-[0-9]{1,4})?(:[0-9]{1,2}){0,2}(%[0-9])?", fullmatch=True)
 )

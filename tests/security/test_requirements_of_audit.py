@@ -140,7 +140,8 @@ def test_aud_3_a_sink_that_hangs_does_not_stall_another(tmp_path: Path, slow: Sl
     assert len(events(lines_in(tmp_path / "audit/audit.jsonl"), "end")) == 60
 
 
-WHO = {"issuer", "subject", "client_id", "token_hash", "user", "roles"}
+SIGNED_IN = {"acr", "amr", "auth_time"}
+WHO = {"issuer", "subject", "client_id", "token_hash", "user", "roles"} | SIGNED_IN
 WHAT = {"method", "operation", "target", "body_sha256", "job_ids", "slurm_errors"}
 VERDICT = {"verdict", "code", "rule", "note", "status"}
 HOW = {
@@ -185,6 +186,16 @@ def _record(site: Site, request_id: str) -> dict[str, Any]:
     eventually(lambda: bool(found()))
     (record,) = found()
     return record
+
+
+def test_aud_4_how_and_when_somebody_signed_in_is_told(site: Site) -> None:
+    strong = token_for("alice", acr="urn:x:2fa", amr=["pwd", "otp"], auth_time=1_800_000_000)
+    records = [
+        _record(site, site.ask(bearer=token).headers["x-request-id"])
+        for token in (strong, token_for("alice"), "none")
+    ]
+    told = [(one["acr"], one["amr"], one["auth_time"]) for one in records]
+    assert told == [("urn:x:2fa", ["pwd", "otp"], "2027-01-15T08:00:00Z"), *[("", [], "")] * 2]
 
 
 def test_aud_4_a_head_that_cannot_be_read_names_the_peer_and_not_what_it_claims(

@@ -158,6 +158,23 @@ async def test_hole_34_a_page_shows_nothing_of_what_was_sent_unescaped(world: Wo
     assert page.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_hole_34_the_page_that_tries_calls_runs_its_own_two_scripts_alone(
+    world: World,
+) -> None:
+    browser = world.browser()
+    await world.sign_in(browser)
+    for _ in range(2):
+        page = await browser.get("/docs?url=https://evil.example.org/x.json&%3Cscript%3E")
+        scripts = re.findall(r"<script([^>]*)>([^<]*)", page.text)
+        nonces = {re.findall(r'nonce="([^"]+)" src="/gateway/', tag)[0] for tag, _ in scripts}
+        assert [inside for _, inside in scripts] == ["", ""]
+        (nonce,) = nonces
+        policy = page.headers["content-security-policy"]
+        assert f"script-src 'nonce-{nonce}';" in policy
+        assert "unsafe" not in policy
+        assert "evil" not in page.text
+
+
 # BEAR 12, STEP 1: the whole gateway
 
 

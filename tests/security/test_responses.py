@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gateway.denial import Denied
 from gateway.edges.upstream_answer import UpstreamFailed
 from gateway.stages.forward import Patience
+from tests.examples import tried
 from tests.scripted_upstream import Script, Seen, Wire, answer, answering
 from tests.upstream_kit import (
     SUBMIT,
@@ -213,7 +214,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@tried(150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(FRAGMENTS, max_size=8).map(b"".join), st.booleans())
 def test_no_bytes_of_slurmrestd_reach_the_next_user(data: bytes, by_byte: bool) -> None:
     asyncio.run(_one_after_another(data, by_byte=by_byte))

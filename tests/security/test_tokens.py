@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.denial import Denied, Reason
 from gateway.model import Identity, Secret
+from tests.examples import tried
 from tests.fakes import make_request
 from tests.security.described_tokens import Entry, build_stage, build_token
 from tests.tokens import (
@@ -93,7 +94,7 @@ TOKEN = good_token()
 STAGE = make_stage(
     trusted_issuer("oidc"), trusted_issuer("rfc9068"), trusted_issuer("cognito"), cached_tokens=1
 )
-FUZZ = settings(max_examples=300, deadline=None)
+FUZZ = tried(300)
 
 
 async def verdict(token: str) -> Identity | Denied:

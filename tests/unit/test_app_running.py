@@ -45,6 +45,19 @@ async def test_a_reload_without_changes_keeps_what_holds_connections_and_counts(
         assert after.identification.authenticate is not before.identification.authenticate
 
 
+async def test_whatever_is_sent_in_a_turn_goes_behind_the_lines_of_it(tmp_path: Path) -> None:
+    """Heads to slurmrestd and answers wait in one queue, which has the journal write first."""
+    changes: dict[str, Any] = {"forward": {"read_seconds": 3}, "audit": {"listed_query_values": []}}
+    async with running(gateway_of(tmp_path)) as application:
+        for config in (gateway_of(tmp_path, changes), gateway_of(tmp_path)):
+            late = application.protocol().terms.late_writes  # type: ignore[attr-defined]  # ours
+            now = application.current
+            assert now.upstream.pool._late_writes is late
+            assert late.first == now.recording.journal.flush
+            assert now.recording.journal.turn_lines.goes_first
+            application.adopt(await application.prepare(config))
+
+
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.app_running import Application
 from gateway.sign_in.contents import Contents, seal_contents
-from gateway.sign_in.session import Room, Session, hash_of, new_session_id
+from gateway.sign_in.session import Room, Session, hash_of
 from tests.configurations import ISSUER, ends_in, token_for
 from tests.running import bearer, client_of, gateway_of, running
 from tests.scripted_upstream import ScriptedUpstream, answer, answering
@@ -55,7 +55,7 @@ async def session_of(application: Application, user: str, **claims: object) -> s
     """Somebody signed in a moment ago."""
     signing_in = application.current.signing_in
     assert signing_in is not None
-    session_id, now = new_session_id(), time.time()
+    session_id, now = signing_in.ids.new(), time.time()
     id_hash, subject = hash_of(session_id), f"subject-of-{user}"
     contents = Contents({"sub": subject, "uid": user, **claims})
     session = Session(id_hash, "campus", ISSUER, subject, "", now, now, now + 900, now, "", "", b"")

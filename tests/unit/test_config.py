@@ -215,6 +215,57 @@ def test_a_login_client_among_the_audiences_is_said(changes: dict[str, Any], end
     assert doubt.what.endswith(end)
 
 
+ENTRA = "https://login.microsoftonline.com/aaaabbbb-0000-cccc-1111-dddd2222eeee/v2.0"
+SIGN_IN_CLIENT: dict[str, Any] = {"name": "a", "client_id": "a", "authentication": "none"}
+
+
+@pytest.mark.parametrize(
+    ("issuer", "place", "what"),
+    [
+        ({"issuer": "https://gitlab.com"}, "", "serves anybody"),
+        ({"issuer": "https://token.actions.githubusercontent.com"}, "", "serves anybody"),
+        ({"issuer": "https://accounts.google.com"}, "", "serves anybody"),
+        ({"issuer": "https://gitlab.com", "required_claims": {"namespace_id": "1"}}, None, ""),
+        ({"issuer": "https://gitlab.example.org"}, None, ""),
+        ({"issuer": ENTRA}, ".subject_claim", "otherwise at each client"),
+        ({"issuer": ENTRA, "subject_claim": "oid"}, None, ""),
+        ({"issuer": "https://a.okta.com"}, "", "org authorization server"),
+        ({"issuer": "https://a.okta.com/oauth2/default"}, None, ""),
+    ],
+)
+def test_what_is_known_of_a_provider_is_said(
+    issuer: dict[str, Any], place: str | None, what: str
+) -> None:
+    rule = {"issuer": issuer["issuer"], "claim": "uid"}
+    client = {**SIGN_IN_CLIENT, "issuer": issuer["issuer"]}
+    changes = {
+        "authenticate": {"issuers": [{"audiences": ["a"], **issuer}]},
+        "map_user": {"rules": [rule]},
+        "sign_in": {"encryption_key_file": "/k", "clients": [client]},
+    }
+    found = [(doubt.place, what in doubt.what) for doubt in find_doubts(configuration(changes))]
+    wanted = [] if place is None else [(f"authenticate.issuers[0]{place}", True)]
+    assert found == wanted
+
+
+def test_one_door_at_entra_needs_no_claim_for_the_person() -> None:
+    rule = {"issuer": ENTRA, "claim": "uid"}
+    changes = {
+        "authenticate": {"issuers": [{"issuer": ENTRA, "audiences": ["a"]}]},
+        "map_user": {"rules": [rule]},
+    }
+    assert find_doubts(configuration(changes)) == []
+
+
+def test_only_id_tokens_need_no_audience() -> None:
+    issuer = {"issuer": ENTRA, "accept_id_tokens": True, "login_client_ids": ["cli"]}
+    changes = {
+        "authenticate": {"issuers": [issuer]},
+        "map_user": {"rules": [{"issuer": ENTRA, "claim": "uid"}]},
+    }
+    assert configuration(changes).authenticate.issuers[0].audiences == ()
+
+
 def outcome_of(raw: dict[str, Any]) -> Gateway | tuple[Problem, ...]:
     try:
         return validate(raw)

@@ -5,11 +5,12 @@ import random
 from collections import defaultdict
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.denial import Denied
 from gateway.edges.upstream_answer import Answer
+from tests.examples import tried
 from tests.fake_keys import SETTLE_SECONDS, TERMS
 from tests.key_world import Fate, KeyWorld, Slurm, job_id_of, keyed
 from tests.virtual_time import run_virtually
@@ -111,7 +112,7 @@ async def cut(tasks: list["asyncio.Future[None]"]) -> None:
         assert result is None or isinstance(result, asyncio.CancelledError), result
 
 
-@settings(max_examples=400, deadline=None)
+@tried(400)
 @given(
     seed=st.integers(0, 2**32),
     fates=st.lists(st.sampled_from(Fate), max_size=25),

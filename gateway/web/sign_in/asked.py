@@ -30,6 +30,19 @@ def browser_of(request: Request) -> Browser:
     return read_browser(parts[0], parts[1], parts[2], origin) or Browser(None, "", False, "")
 
 
+def visiting_browser(request: Request) -> Browser:
+    """The same, where a session is to be used: one beside other credentials is none, as in the first stage.
+
+    Raises Denied(CREDENTIALS_AMBIGUOUS), RFC 6750 section 2.
+    """
+    browser = browser_of(request)
+    has_other = any(name == b"authorization" for name, _ in request.scope["headers"])
+    if browser.session is not None and has_other:
+        detail = "Send a session cookie or an Authorization header, not both."
+        raise Denied(Reason.CREDENTIALS_AMBIGUOUS, "session and authorization", detail=detail)
+    return browser
+
+
 def navigates(request: Request) -> bool:
     """Whether a person's browser asks for a page. Old ones do not say, but want HTML."""
     mode = field(request, b"sec-fetch-mode")

@@ -1,12 +1,14 @@
 """A provider's word that somebody has left there -> the sessions here that end with it."""
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from gateway.denial import Denied, Reason
 from gateway.pipeline import note_denial
 from gateway.sign_in.desk import Client
-from gateway.sign_in.logout_token import Leaving, read_logout
+from gateway.sign_in.logout_token import read_logout
 from gateway.sign_in.session import SessionDoubt
 from gateway.token.refused import TokenRefused
 from gateway.web.sign_in.asked import form_of, record_of
@@ -24,8 +26,7 @@ def add_backchannel(portal: FastAPI, house: House) -> None:
         if client is None:
             raise Denied(Reason.PAGE_UNKNOWN)
         try:
-            leaving = await _read(house, client, request)
-            ended = await house.store.end_all(client.rules.issuer, *leaving)
+            ended = await _end(house, client, request)
         except SessionDoubt as doubt:
             raise as_denied(doubt)[0] from doubt
         except TokenRefused as refused:
@@ -35,9 +36,13 @@ def add_backchannel(portal: FastAPI, house: House) -> None:
         return Response(None, 200, _UNCACHED)
 
 
-async def _read(house: House, client: Client, request: Request) -> Leaving:
+async def _end(house: House, client: Client, request: Request) -> Sequence[str]:
     token = (await form_of(request)).get("logout_token", "")
-    return await read_logout(token, client.rules, client.keys, house.store, house.desk.now())
+    leaving = await read_logout(token, client.rules, client.keys, house.desk.now())
+    ended = await house.store.end_all_once(*leaving)
+    if ended is None:
+        raise TokenRefused("jti was used before")
+    return ended
 
 
 def _refusal(request: Request, cause: str) -> Response:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fastapi import Request, Response
 
@@ -14,11 +14,30 @@ from gateway.sign_in.guard import Known, SessionGuard
 from gateway.sign_in.provider import ProviderDoubt
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import SessionDoubt, SessionStore
-from gateway.stages.authenticate import FailureBudget
-from gateway.web.sign_in.asked import FormTokens, browser_of, record_of
-from gateway.web.sign_in.pages import Pages
+from gateway.stages.authenticate import FailureBudget, count_forged
+from gateway.web.sign_in.asked import FormTokens, record_of, visiting_browser
+from gateway.web.sign_in.cookies import no_session_cookie
+from gateway.web.sign_in.pages import Pages, with_cookies
 
 _RETRY = (("Retry-After", "5"),)
+_LATER: Final = "Try again in a minute. If it stays so, tell the administrators."
+_ADVICE: Final = {
+    Reason.PROVIDER_UNAVAILABLE: _LATER,
+    Reason.KEYS_UNAVAILABLE: _LATER,
+    Reason.SESSIONS_UNAVAILABLE: _LATER,
+    Reason.SESSION_ENDED: "Nothing was changed. Sign in again to go on.",
+    Reason.CROSS_SITE_REQUEST: "Nothing was changed. Open the page anew and use its own buttons.",
+    Reason.PAGE_UNKNOWN: "Check the address. Your own page is “My access”, after signing in.",
+    Reason.TARGET_MALFORMED: "The link that led here is broken. Begin again.",
+    Reason.HEADER_MALFORMED: (
+        "The browser sent a cookie that is not as it was set. It has been told to forget it:"
+        " begin again. If it stays so, delete this site's cookies."
+    ),
+    Reason.AUTHENTICATION_THROTTLED: (
+        "Too many sign-ins from your network have failed. Wait a few minutes, then begin again."
+    ),
+}
+"""What a person can do about it, for refusals that say it nowhere else."""
 
 
 class AllowedClass(NamedTuple):
@@ -63,8 +82,14 @@ class House:
 
     async def visiting(self, request: Request, *, is_page: bool = True) -> Known:
         """Whose session asks for a page. Raises Denied."""
-        known = await self.guard.find(browser_of(request), request.method, is_page=is_page)
-        record_of(request).identity = known.identity
+        browser, record = visiting_browser(request), record_of(request)
+        try:
+            known = await self.guard.find(browser, request.method, is_page=is_page)
+        except Denied:
+            if browser.session is not None and self.guard.is_forged(browser.session):
+                await count_forged(self.failures, record.client_address, browser.session)
+            raise
+        record.identity = known.identity
         return known
 
     def refusal(self, request: Request, denied: Denied, advice: str = "") -> Response:
@@ -77,12 +102,14 @@ class House:
             reason.status,
             title=reason.sentence.rstrip("."),
             detail=denied.detail if denied.detail != reason.sentence else "",
-            advice=advice,
+            advice=advice or _ADVICE.get(reason, ""),
             code=reason.code,
             request_id=record.request_id,
         )
         for name, value in denied.headers:
             page.headers[name] = value
+        if reason is Reason.HEADER_MALFORMED:  # nobody could sign in again with it
+            return with_cookies(page, [no_session_cookie()])
         return page
 
 

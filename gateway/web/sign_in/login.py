@@ -19,6 +19,7 @@ from gateway.web.sign_in.asked import (
     navigates,
     query_of,
     record_of,
+    visiting_browser,
     visitor_of,
 )
 from gateway.web.sign_in.cookies import (
@@ -93,11 +94,10 @@ def _wanted(query: dict[str, str]) -> dict[str, Any]:
 async def _current_client(house: House, request: Request) -> str:
     """A step-up is of the session that there is, so it goes to the issuer of that one."""
     try:
-        return (
-            await house.guard.find(browser_of(request), request.method, is_page=True)
-        ).session.client
+        known = await house.guard.find(visiting_browser(request), request.method, is_page=True)
     except Denied:
         return ""
+    return known.session.client
 
 
 async def begin(

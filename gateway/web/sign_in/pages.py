@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 STYLE_PATH: Final = "/gateway/static/style.css"
 ICON_PATH: Final = "/gateway/static/icon.svg"
+DOCS_PATH: Final = "/docs"
 _FIXED: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -22,9 +23,9 @@ _FIXED: Final = {
 
 
 class Pages:
-    """All templates of one cluster's pages. Every value is escaped."""
+    """All templates of one cluster's pages. Every value is escaped. `docs` is where calls are tried, if anywhere."""
 
-    def __init__(self, cluster: str) -> None:
+    def __init__(self, cluster: str, docs: str = "") -> None:
         self._environment = Environment(
             loader=PackageLoader("gateway.web", "templates"),
             autoescape=True,
@@ -32,7 +33,12 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"cluster": cluster, "style": STYLE_PATH, "icon": ICON_PATH}
+        self._environment.globals |= {
+            "cluster": cluster,
+            "style": STYLE_PATH,
+            "icon": ICON_PATH,
+            "docs": docs,
+        }
 
     def __call__(
         self, template: str, status: int = 200, *, form_to: str = "", **values: Any

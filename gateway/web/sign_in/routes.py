@@ -18,6 +18,10 @@ def add_sign_in(portal: FastAPI, house: House) -> None:
     add_me(portal, house)
     add_leaving(portal, house)
     add_backchannel(portal, house)
+
+
+def add_look(portal: FastAPI) -> None:
+    """What all pages share."""
     _add_file(portal, STYLE_PATH, "text/css; charset=utf-8")
     _add_file(portal, ICON_PATH, "image/svg+xml")
 

@@ -16,12 +16,12 @@ def test_a_line_is_what_the_standard_library_says_it_is() -> None:
     chain = Chain(KEY)
     previous = hashlib.sha256(b"slurm-gateway audit chain v1" + KEY.chain.encode()).digest()[:16]
     for number in range(1, 4):
-        line, mac = chain.seal(f'"event":"x","n":{number}')
-        chain.advance(mac)
+        (line,), macs = chain.seal([f'"event":"x","n":{number}'])
+        chain.advance(macs)
         covered, _, rest = line.partition(b',"mac":"')
         expected = hmac.new(KEY.key, previous + covered, "sha256").digest()[:16]
         assert rest == expected.hex().encode() + b'"}\n'
-        assert mac_of(KEY.key, previous, covered) == mac == expected
+        assert mac_of(KEY.key, previous, covered) == macs[0] == expected
         assert list(json.loads(line)) == ["seq", "chain", "event", "n", "mac"]
         assert json.loads(line)["seq"] == number
         previous = expected
@@ -29,8 +29,8 @@ def test_a_line_is_what_the_standard_library_says_it_is() -> None:
 
 def test_a_line_that_was_not_written_leaves_the_chain_where_it_was() -> None:
     chain = Chain(KEY)
-    first, _ = chain.seal('"event":"x"')
-    again, _ = chain.seal('"event":"x"')
+    first, _ = chain.seal(['"event":"x"'])
+    again, _ = chain.seal(['"event":"x"'])
     assert first == again
     assert (chain.seq, chain.mac) == (0, first_mac(KEY.chain))
 
@@ -46,9 +46,9 @@ def test_a_key_leads_to_the_next_and_not_back() -> None:
 
 def test_lines_of_another_epoch_have_other_macs() -> None:
     chain = Chain(KEY)
-    before = chain.seal('"event":"x"')
+    before = chain.seal(['"event":"x"'])
     chain.use(KEY.following())
-    assert chain.seal('"event":"x"') != before
+    assert chain.seal(['"event":"x"']) != before
 
 
 @pytest.mark.parametrize("text", [repr(KEY), str(KEY), f"{KEY}"])

@@ -13,8 +13,8 @@ from gateway.model import AuditRecord, Target
 from tests.fakes import make_call, make_identity, make_record, make_request, make_user
 
 WHO = [
-    "time", "request_id", "cluster", "issuer", "subject", "client_id", "token_hash", "user", "roles",
-    "client_address", "forwarded_for", "method", "operation", "target", "verdict",
+    "time", "request_id", "cluster", "issuer", "subject", "client_id", "token_hash", "acr", "amr",
+    "auth_time", "user", "roles", "client_address", "forwarded_for", "method", "operation", "target", "verdict",
 ]  # fmt: skip
 BEGIN = ["event", *WHO, "rule", "body_sha256", "job_ids", "bytes_in"]
 END = [
@@ -67,6 +67,25 @@ def test_the_line_says_who_did_what_and_redacts_unlisted_query_values() -> None:
     assert line["operation"] == "GET /slurm/*/jobs"
     assert line["target"] == "/slurm/v0.0.38/jobs?job_id=1&x=REDACTED"
     assert line["time"] == "2027-01-15T08:00:00.250000Z"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("", [], "")),
+        ({"acr": "urn:x:2fa", "auth_time": 1_800_000_000.9, "claims": {"amr": ["pwd", "otp"]}},
+         ("urn:x:2fa", ["pwd", "otp"], "2027-01-15T08:00:00Z")),
+        ({"claims": {"amr": "pwd"}}, ("", [], "")),
+        ({"claims": {"amr": ["pwd", 1, None, {"a": 1}]}}, ("", ["pwd"], "")),
+        ({"acr": "é\n" + "x" * 600, "claims": {"amr": ["m" * 70] * 20}},
+         ("é\n" + "x" * 510 + "[+90]", ["m" * 64 + "[+6]"] * 8, "")),
+        ({"auth_time": 253_402_300_799.0}, ("", [], "9999-12-31T23:59:59Z")),
+    ],
+)  # fmt: skip
+def test_the_line_says_how_and_when_somebody_signed_in(changes: Any, expected: Any) -> None:
+    record, renders = but(full_record(), identity=make_identity(**changes)), lines()
+    for line in (read(renders.begin(record)), read(renders.end(record))):
+        assert (line["acr"], line["amr"], line["auth_time"]) == expected
 
 
 def test_each_of_the_two_lines_stands_alone() -> None:

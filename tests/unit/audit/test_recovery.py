@@ -27,13 +27,14 @@ class Written:
         self.tips: list[Tip] = []
 
     def write(self, event: str, **facts: Any) -> None:
-        line, mac = self.chain.seal(event_body(event, "2027-01-15T08:00:00.000000Z", facts))
-        self.chain.advance(mac)
+        body = event_body(event, "2027-01-15T08:00:00.000000Z", facts)
+        (line,), macs = self.chain.seal([body])
+        self.chain.advance(macs)
         self.lines.append(line)
         if event == "key":
             self.chain.use(self.chain.key.following())
         self.keys.append(self.chain.key)
-        self.tips.append(Tip(self.chain.seq, self.chain.key.epoch, mac, KEY.chain))
+        self.tips.append(Tip(self.chain.seq, self.chain.key.epoch, macs[0], KEY.chain))
 
 
 def story() -> Written:
@@ -75,7 +76,7 @@ def test_after_a_kill_at_any_line_the_chain_goes_on_from_it(count: int, lag: int
         assert resumed.chain.key == STORY.keys[count - 1]
         if count < len(STORY.lines):
             body = STORY.lines[count].partition(b'",')[2].rpartition(b',"mac"')[0].decode()
-            assert resumed.chain.seal(body)[0] == STORY.lines[count]
+            assert resumed.chain.seal([body])[0] == [STORY.lines[count]]
 
 
 @pytest.mark.parametrize("count", range(1, len(STORY.lines) + 1))

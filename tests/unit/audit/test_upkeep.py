@@ -105,7 +105,7 @@ async def test_whatever_key_was_saved_last_the_chain_goes_on() -> None:
         resumed = resume(saved, read_past(reversed(scene.sink.lines)), None)
         assert resumed.problem == ""
         assert resumed.chain.key == scene.journal.chain.key
-        assert resumed.chain.seal('"event":"x"') == scene.journal.chain.seal('"event":"x"')
+        assert resumed.chain.seal(['"event":"x"']) == scene.journal.chain.seal(['"event":"x"'])
 
 
 async def test_nothing_is_due_while_the_audit_cannot_be_written() -> None:

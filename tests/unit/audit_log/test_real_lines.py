@@ -23,8 +23,8 @@ def lines() -> list[bytes]:
     chain, rendered, made = Chain(KEY), Lines("example", frozenset()), []
 
     def write(body: str) -> None:
-        line, mac = chain.seal(body)
-        chain.advance(mac)
+        (line,), macs = chain.seal([body])
+        chain.advance(macs)
         made.append(line)
 
     write(event_body("start", "2026-03-01T12:00:00.000000Z", {"version": "1"}))

@@ -7,13 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audit_log.heads import Head
 from gateway.audit_log.lines import read_line
 from gateway.audit_log.verify import Verdict, verify
 from tests.audit_writer import CHAIN, KEY, Writer
+from tests.examples import tried
 
 EVENTS = st.sampled_from(["begin", "end", "denied", "start", "stop", "recovered", "rotate"])
 SUBJECTS = st.text(max_size=12)
@@ -52,7 +53,7 @@ def cut(draw: Callable[..., int], lines: Sequence[bytes]) -> list[bytes]:
     return [b"".join(part) for part in (lines[:first], lines[first:second], lines[second:])]
 
 
-@settings(max_examples=200, deadline=None)
+@tried(200)
 @given(st.data(), chains())
 def test_an_untouched_chain_raises_no_alarm(data: st.DataObject, writer: Writer) -> None:
     """From wherever the files begin, and while the last line is still being written."""
@@ -66,7 +67,7 @@ def test_an_untouched_chain_raises_no_alarm(data: st.DataObject, writer: Writer)
     assert whole.chains[0].last_head == whole.chains[0].last_seq
 
 
-@settings(max_examples=200, deadline=None)
+@tried(200)
 @given(st.data(), chains())
 def test_a_line_begun_in_a_crash_raises_no_alarm(data: st.DataObject, writer: Writer) -> None:
     """Its number is used again: in the next file, or behind what was left of it."""
@@ -87,7 +88,7 @@ def test_a_line_begun_in_a_crash_raises_no_alarm(data: st.DataObject, writer: Wr
     assert verdict.remarks or shape == "glued"
 
 
-@settings(max_examples=500, deadline=None)
+@tried(500)
 @given(st.data(), chains())
 def test_whatever_is_done_before_a_kept_head_is_found(data: st.DataObject, writer: Writer) -> None:
     lines = list(writer.lines)

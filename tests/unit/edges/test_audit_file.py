@@ -54,7 +54,7 @@ def aside(path: Path) -> list[Path]:
 def test_the_file_is_private_and_is_appended_to_after_a_restart(path: Path) -> None:
     for line in (b"1\n", b"2\n"):
         sink = FileSink(path, 1 << 20, FakeClock())
-        sink.write(line)
+        sink.write([line])
         sink.close()
     assert path.read_bytes() == b"1\n2\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -95,7 +95,7 @@ def test_a_full_file_is_rotated_and_no_line_is_lost_or_split(path: Path) -> None
         if turn is not None:
             assert turn.event == "rotate"
             assert turn.facts["previous"] == aside(path)[-1].name
-        sink.write(line)
+        sink.write([line])
     files = [*aside(path), path]
     assert len(files) == 7
     assert b"".join(file.read_bytes() for file in files) == b"".join(lines)
@@ -107,7 +107,7 @@ def test_a_file_is_rotated_with_the_first_line_of_a_day(path: Path) -> None:
     sink = FileSink(path, 1 << 20, clock, rotate_daily=True)
     turn = sink.look()
     assert turn is None
-    sink.write(LINE)
+    sink.write([LINE])
     assert sink.look() is None
     clock.advance(86_400)
     turn = sink.look()
@@ -122,7 +122,7 @@ def test_a_rotation_never_overwrites_an_older_file(path: Path) -> None:
     sink = FileSink(path, 4, FakeClock())
     for line in (b"one\n", b"two\n", b"six\n"):
         sink.look()
-        sink.write(line)
+        sink.write([line])
     assert [file.read_bytes() for file in [*aside(path), path]].count(b"two\n") == 1
     assert b"".join(sorted(f.read_bytes() for f in path.parent.iterdir())) == b"one\nsix\ntwo\n"
     sink.close()
@@ -134,7 +134,7 @@ async def test_a_complete_file_is_on_disk_without_spare_room_before_anybody_hear
     heard: list[Path] = []
     sink = FileSink(path, 4, FakeClock(), rotated=heard.append)
     sink.make_room(1 << 20)
-    sink.write(LINE)
+    sink.write([LINE])
     assert sink.look() is not None
     assert heard == []
     await sink.settle(durable=True)
@@ -144,7 +144,7 @@ async def test_a_complete_file_is_on_disk_without_spare_room_before_anybody_hear
 
 
 def test_somebody_who_asks_gets_a_new_file(sink: FileSink, path: Path) -> None:
-    sink.write(LINE)
+    sink.write([LINE])
     turn = sink.rotate()
     assert turn is not None
     assert (turn.event, turn.facts["cause"]) == ("rotate", "signal")
@@ -189,7 +189,7 @@ CHANGES = [remove, rename, replace, put_a_link_there, truncate, append]
 async def test_a_change_from_outside_gives_a_new_file_and_is_told(
     sink: FileSink, path: Path, change: object
 ) -> None:
-    sink.write(LINE)
+    sink.write([LINE])
     assert sink.look() is None
     change(path)  # type: ignore[operator]
     with pytest.raises(OSError, match="changed by somebody else"):
@@ -198,7 +198,7 @@ async def test_a_change_from_outside_gives_a_new_file_and_is_told(
     assert turn is not None
     assert turn.event == "break"
     assert content(path) == b""
-    sink.write(LINE)
+    sink.write([LINE])
     await sink.settle(durable=True)
     assert content(path) == LINE
     assert sink.look() is None
@@ -207,7 +207,7 @@ async def test_a_change_from_outside_gives_a_new_file_and_is_told(
 async def test_a_change_is_told_to_all_that_wait_and_looked_for_after_every_sync(
     sink: FileSink, path: Path
 ) -> None:
-    sink.write(LINE)
+    sink.write([LINE])
     await asyncio.gather(*(sink.settle(durable=True) for _ in range(3)))
     append(path)
     for _ in range(2):
@@ -222,7 +222,7 @@ async def test_a_change_is_told_to_all_that_wait_and_looked_for_after_every_sync
 async def test_lines_that_may_not_have_reached_the_disk_are_left_behind(path: Path) -> None:
     """After a failed fdatasync the kernel forgets which pages it owes, so another one proves nothing."""
     sink = FileSink(path, 1 << 20, FakeClock())
-    sink.write(LINE)
+    sink.write([LINE])
     broken = os.open("/dev/null", os.O_WRONLY)  # fdatasync refuses it
     kept, sink._descriptor = sink._descriptor, broken
     with pytest.raises(OSError, match="Invalid argument"):
@@ -258,7 +258,7 @@ async def test_a_disk_that_hangs_and_then_fails_leaves_its_lines_behind_too(path
         raise OSError(errno.EIO, "Input/output error")
 
     sink = FileSink(path, 4, FakeClock(), rotated=hang_and_fail, patience_seconds=0.05)
-    sink.write(LINE)
+    sink.write([LINE])
     assert sink.look() is not None
     with pytest.raises(OSError, match="does not answer"):
         await sink.settle(durable=True)
@@ -276,7 +276,7 @@ def test_the_room_that_was_set_apart_is_there_on_a_full_disk(small_disk: Path) -
     sink = FileSink(small_disk / "audit.jsonl", 1 << 20, FakeClock())
     sink.make_room(8192)
     fill(small_disk)
-    sink.write(b"x" * 8191 + b"\n")
+    sink.write([b"x" * 8191 + b"\n"])
     with pytest.raises(OSError, match="No space left"):
         sink.make_room(2 << 20)
     sink.close()
@@ -284,12 +284,28 @@ def test_the_room_that_was_set_apart_is_there_on_a_full_disk(small_disk: Path) -
 
 def test_a_line_that_does_not_fit_leaves_nothing_of_it(small_disk: Path) -> None:
     sink = FileSink(small_disk / "audit.jsonl", 1 << 20, FakeClock())
-    sink.write(LINE)
+    sink.write([LINE])
     fill(small_disk)
     with pytest.raises(OSError, match="No space left"):
-        sink.write(b"x" * 1_000_000)
+        sink.write([b"x" * 1_000_000])
     assert (small_disk / "audit.jsonl").read_bytes() == LINE
     assert sink.size == len(LINE)
+    sink.close()
+
+
+def test_of_many_lines_the_whole_ones_that_fit_stay(small_disk: Path) -> None:
+    """On a full disk, without room that was set apart."""
+    path = small_disk / "audit.jsonl"
+    sink = FileSink(path, 1 << 30, FakeClock())
+    lines = [b"%07d" % number * 100 + b"\n" for number in range(1, 20_001)]
+    count = sink.write(lines)
+    assert 0 < count < len(lines)
+    assert path.read_bytes() == b"".join(lines[:count])
+    assert sink.size == path.stat().st_size
+    with pytest.raises(OSError, match="No space left"):
+        sink.write([b"x" * (1 << 20)])
+    assert sink.size == path.stat().st_size
+    assert path.read_bytes().endswith(b"\n")
     sink.close()
 
 
@@ -297,10 +313,10 @@ def test_a_full_disk_does_not_lose_the_old_file_over_a_new_one(small_disk: Path)
     path = small_disk / "audit.jsonl"
     sink = FileSink(path, 4, FakeClock())
     sink.make_room(8192)
-    sink.write(LINE)
+    sink.write([LINE])
     fill(small_disk)
     assert sink.look() is None
-    sink.write(LINE)
+    sink.write([LINE])
     assert path.read_bytes() == 2 * LINE
     sink.close()
 
@@ -308,11 +324,11 @@ def test_a_full_disk_does_not_lose_the_old_file_over_a_new_one(small_disk: Path)
 def test_a_removed_file_gives_its_blocks_to_the_new_one(small_disk: Path) -> None:
     path = small_disk / "audit.jsonl"
     sink = FileSink(path, 1 << 24, FakeClock())
-    sink.write(b"x" * 3_000_000)
+    sink.write([b"x" * 3_000_000])
     fill(small_disk)
     path.unlink()
     assert sink.look() is not None
-    sink.write(LINE)
+    sink.write([LINE])
     assert path.read_bytes() == LINE
     sink.close()
 
@@ -331,12 +347,12 @@ def fill(disk: Path) -> None:
 async def test_a_file_that_was_closed_over_a_failure_is_begun_anew(
     sink: FileSink, path: Path
 ) -> None:
-    sink.write(LINE)
+    sink.write([LINE])
     sink._done.append((sink._descriptor, None))
     sink._descriptor = -1  # as where half a line could not be taken back
     with pytest.raises(OSError, match="closed"):
         await sink.settle(durable=True)
     assert sink.repair() is not None
-    sink.write(LINE)
+    sink.write([LINE])
     await sink.settle(durable=True)
     assert content(path) == LINE

@@ -219,6 +219,15 @@ async def test_a_refresh_token_that_is_not_replaced_stays(server: KeyServer) -> 
     assert (await provider(server).refresh("old")).refresh_token == "old"
 
 
+async def test_a_refresh_asks_for_what_was_granted_and_not_for_what_was_asked(
+    server: KeyServer,
+) -> None:
+    """Providers grant less than they are asked for, and refuse a refresh that asks for all of it again."""
+    await provider(server, scopes=("openid", "offline_access")).refresh("old")
+    form = dict(parse_qsl(server.bodies[-1]))
+    assert set(form) == {"grant_type", "refresh_token", "client_id"}
+
+
 async def test_a_secret_file_that_others_can_read_is_not_used(
     server: KeyServer, tmp_path: Path
 ) -> None:

@@ -157,3 +157,23 @@ async def _play(steps: list[tuple[int, str]]) -> None:
         slot.release()
     again = [await slots.acquire(identity) for identity in identities]
     assert len(again) == total
+
+
+@pytest.mark.parametrize("leaves", [1, 2])
+async def test_a_slot_goes_past_those_of_its_own_line_who_have_left_in_this_moment(
+    leaves: int,
+) -> None:
+    """Their tasks are cancelled, and have not run since."""
+    slots = FairSlots(1, queue=9, queue_seconds=1)
+    first = await slots.acquire(ALICE)
+    waiting = [asyncio.create_task(slots.acquire(ALICE)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for task in waiting[:leaves]:
+        task.cancel()
+    first.release()
+    done = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [isinstance(each, asyncio.CancelledError) for each in done].count(True) == leaves
+    for slot in done:
+        if isinstance(slot, Slot):
+            slot.release()
+    assert (slots._free, slots._held, slots.queued, slots._waiting) == (1, {}, 0, {})

@@ -70,6 +70,19 @@ def test_the_gateways_own_answers_stand_beside_slurms() -> None:
     assert "413" not in made["paths"]["/slurmdb/v0.0.42/jobs"]["get"]["responses"]
 
 
+def test_a_submission_has_an_example_and_where_keys_are_kept_their_header() -> None:
+    source, paths = read_source(raw(), ()), "/slurm/v0.0.42/job/submit"
+    for takes_keys in (True, False):
+        publisher = Publisher("https://slurm.example.org", "lab", (), takes_keys)
+        made = cut(source, lambda *_: frozenset(), publisher)
+        submit = made["paths"][paths]["post"]
+        example = submit["requestBody"]["content"]["application/json"]["example"]
+        assert example["job"]["environment"][0].startswith("PATH=")
+        headers = [one["name"] for one in submit["parameters"] if one["in"] == "header"]
+        assert headers == (["Idempotency-Key"] if takes_keys else [])
+        assert "Idempotency-Key" not in orjson.dumps(made["paths"]["/slurm/v0.0.42/jobs"]).decode()
+
+
 def test_json_is_to_be_had_even_where_slurm_says_nothing_of_its_answers() -> None:
     """openapi-generator's clients accept what the document names, and a problem alone is a 406."""
     bare = {"get": operation(responses={"200": {"description": "cancelled"}})}

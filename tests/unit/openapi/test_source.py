@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.openapi.source import (
@@ -17,6 +17,7 @@ from gateway.openapi.source import (
     Source,
     read_source,
 )
+from tests.examples import tried
 from tests.unit.openapi.documents import document, operation, raw
 
 CASES = tomllib.loads((Path(__file__).parent / "refused.toml").read_text("utf-8"))["case"]
@@ -52,7 +53,7 @@ def test_a_document_beyond_its_bounds_is_refused_before_it_is_read() -> None:
         read_source(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, ())
 
 
-@settings(max_examples=300, deadline=None)
+@tried(300)
 @given(JSON, st.sampled_from(["openapi", "info", "tags", "paths", "components", "whole"]))
 def test_any_json_is_a_document_or_is_refused(value: object, member: str) -> None:
     text = orjson.dumps(value if member == "whole" else {**document(), member: value})
@@ -60,7 +61,7 @@ def test_any_json_is_a_document_or_is_refused(value: object, member: str) -> Non
         assert read_source(text, ()).operations
 
 
-@settings(max_examples=300, deadline=None)
+@tried(300)
 @given(st.data())
 def test_any_value_anywhere_in_a_document_is_read_or_refused(data: st.DataObject) -> None:
     """One member, wherever it is, in the place of which anything may stand."""

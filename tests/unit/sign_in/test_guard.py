@@ -13,12 +13,13 @@ from gateway.sign_in.guard import FRESH_SECONDS, Lifetimes
 from gateway.sign_in.provider import ProviderDoubt, ProviderRefused
 from gateway.sign_in.sealing import Sealer
 from gateway.sign_in.session import Session, hash_of
+from gateway.sign_in.session_id import SessionIds
 from gateway.stages.authenticate import Authenticate
 from tests.fakes import make_request
 from tests.sign_in_world import ABSOLUTE, CHECK, GRACE, IDLE, KEYS, World
-from tests.tokens import METADATA, FakeAnonymous, FakeDenyList, FakeFailures
+from tests.tokens import METADATA, FakeAnonymous, FakeDenyList
 
-ID = "s" * 43
+ID = SessionIds(KEYS).new()
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def stage_of(world: World, anonymous: FakeAnonymous | None = None) -> Authentica
     return Authenticate(
         [],
         FakeDenyList(),
-        FakeFailures(),
+        world.failures,
         world.clock,
         anonymous=anonymous or FakeAnonymous(),
         resource_metadata=METADATA,
@@ -103,6 +104,31 @@ async def test_an_unknown_session_is_refused_without_its_id(world: World) -> Non
     denied = await refusal(world, browser("x" * 43))
     assert denied.reason is Reason.SESSION_ENDED
     assert "xxx" not in denied.note
+
+
+async def test_an_id_that_was_not_made_here_is_a_failed_authentication_and_never_looked_up(
+    world: World,
+) -> None:
+    """Anybody can send as many as they like; each would be a read of the store."""
+    for count in (1, 2):
+        assert (await refusal(world, browser("x" * 43))).reason is Reason.SESSION_ENDED
+        assert len(world.failures.counted) == count
+    assert world.store.finds == 0
+    subjects = {one.unverified_subject for one in world.failures.attempts}
+    assert len(subjects) == 1
+    assert "xxx" not in str(subjects)
+    world.failures.refusal = Denied(Reason.AUTHENTICATION_THROTTLED)
+    assert (await refusal(world, browser("x" * 43))).reason is Reason.AUTHENTICATION_THROTTLED
+
+
+async def test_a_good_session_is_heard_whatever_else_its_address_does(world: World) -> None:
+    world.failures.refusal = Denied(Reason.AUTHENTICATION_THROTTLED)
+    assert (await whose(world)).subject == "alice-sub"
+    assert world.failures.attempts == []
+    await world.store.end(hash_of(ID))
+    world.clock.advance(FRESH_SECONDS)
+    assert (await refusal(world)).reason is Reason.SESSION_ENDED
+    assert world.failures.counted == [], "one that has ended was somebody's"
 
 
 async def test_without_a_session_a_browser_gets_the_challenge_of_everybody(world: World) -> None:

@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.slurm_api.job_list import JobList, ListRefused, ListTooLarge
+from tests.examples import tried
 
 KEPT = "mine"
 
@@ -48,7 +49,7 @@ def answers(draw: st.DrawFn) -> dict[str, Any]:
     return {**before, "jobs": draw(st.lists(descriptions, max_size=6)), **after}
 
 
-@settings(max_examples=400, deadline=None)
+@tried(400)
 @given(answers(), st.integers(1, 40), st.sampled_from([None, 1]), st.booleans())
 def test_what_stays_is_what_is_kept_and_nothing_else_changes(
     answer: dict[str, Any], size: int, indent: int | None, ascii_only: bool

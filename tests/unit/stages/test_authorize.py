@@ -13,6 +13,7 @@ from gateway.slurm_api import Entry, raised_risk, read_catalogue
 from gateway.slurm_api.kinds import KINDS, Kind
 from gateway.slurm_api.policy import DEFAULT_ALLOW, Policy, parse_policy, reachable
 from gateway.stages.authorize import Authorize
+from tests.examples import tried
 from tests.fakes import make_identity, make_request
 from tests.roles import Rules
 
@@ -312,7 +313,7 @@ ALLOWED_BYTES = re.compile(rb"/[A-Za-z0-9._~/%-]*(?:\?[A-Za-z0-9._~=&%-]+)?")
 UNWANTED = (b"..", b"//", b"/.", b"%2f", b"%2F", b"%5c", b"%5C", b"%00", b"%25", b"%3b", b"%3B")
 
 
-@settings(max_examples=400, deadline=None)  # a busy machine is no failure
+@tried(400)
 @given(calls())
 def test_what_is_admitted_says_the_same_to_whoever_reads_it_again(
     asked: tuple[str, str, Query],

@@ -80,3 +80,32 @@ def test_every_class_has_a_rate_in_the_configuration() -> None:
 
     names = {field.alias or name for name, field in Rates.model_fields.items()}
     assert names == {risk.lower() for risk in Risk}
+
+
+async def test_repeats_pay_as_every_request_does() -> None:
+    limit, store = make_limit(concurrent=2)
+    once_more = limit.of_repeats(make_identity(), make_call())
+    once_more().release()
+    (await limit(make_identity(), make_call())).release()
+    with pytest.raises(Denied) as ours:
+        once_more()
+    with pytest.raises(Denied) as theirs:
+        await limit(make_identity(), make_call())
+    assert (ours.value.rule, ours.value.headers) == (theirs.value.rule, theirs.value.headers)
+    assert (list(store.hits.values()), limit._running) == ([2], {})
+
+
+async def test_repeats_are_capped_together_with_every_other_request() -> None:
+    limit, _ = make_limit(concurrent=1)
+    once_more = limit.of_repeats(make_identity(), make_call())
+    lease = once_more()
+    for ask in (once_more, limit.of_repeats(make_identity(), make_call())):
+        with pytest.raises(Denied) as refusal:
+            ask()
+        assert refusal.value.reason is Reason.CONCURRENCY_EXCEEDED
+    with pytest.raises(Denied):
+        await limit(make_identity(), make_call())
+    lease.release()
+    lease.release()
+    once_more()
+    assert limit._running == {make_identity().key: 1}

@@ -51,3 +51,12 @@ def test_a_rule_behind_one_that_takes_everybody_is_told() -> None:
     (risk,) = describe_risks(rules)
     assert risk.startswith("map_user.rules[1]: is never reached, because map_user.rules[0] takes")
     assert describe_risks(rules[::-1]) == []
+
+
+def test_what_every_token_of_the_issuer_has_needs_no_condition() -> None:
+    risky = rule(FromClaim("email"), bind=True)
+    assert describe_risks([risky], {ISSUER: {"email_verified": True}}) == []
+    for required in ({ISSUER: {"hd": "a.org"}}, {"https://other": {"email_verified": True}}):
+        assert len(describe_risks([risky], required)) == 1
+    lax = rule(FromClaim("email"), bind=True, email_verified=False)
+    assert len(describe_risks([lax], {ISSUER: {"email_verified": True}})) == 1

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.token.conditions import meets
 from gateway.users.rows import read_user_rows
-from gateway.users.rules import FixedUser, FromClaim, FromTable, Unmapped, compile_pattern, meets
+from gateway.users.rules import FixedUser, FromClaim, FromTable, Unmapped, compile_pattern
 from tests.fake_users import FakeUserTable
 from tests.fakes import ISSUER, make_identity
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -27,6 +27,7 @@ from gateway.web.head_form import HeadLimits, check_complete, check_partial, met
 from gateway.web.listening import bind
 from gateway.web.problems import render
 from gateway.web.server import Listener
+from tests.examples import tried
 from tests.security.raw_server import RawClient, raw_server
 
 CORPUS = tomllib.loads(
@@ -194,7 +195,7 @@ REQUESTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@tried(300)
 @given(REQUESTS, st.lists(st.integers(0, 500), max_size=6))
 def test_no_verdict_depends_on_how_the_bytes_were_cut(data: bytes, cuts: list[int]) -> None:
     """Nor on luck: mutations of every attack, and never an exception."""

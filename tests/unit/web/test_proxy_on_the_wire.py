@@ -1,15 +1,17 @@
 """The proxy behind the gateway's own HTTP protocol, in front of a scripted slurmrestd, as bytes on sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from gateway.denial import Denied, Reason
+from gateway.edges.late_writes import LateWrites
 from gateway.edges.slots import FairSlots
+from gateway.model import AuthorizedCall, Identity, Lease
 from gateway.request.request_id import RequestIds
 from gateway.web.configured_protocol import ProtocolLimits, hardened_protocol
 from gateway.web.express import Express
@@ -25,6 +27,7 @@ ON_BOTH_LOOPS = True
 HEAD = "Host: localhost\r\nAuthorization: Bearer a.b.c\r\n"
 GET = f"GET /slurm/v0.0.38/jobs HTTP/1.1\r\n{HEAD}\r\n".encode()
 BIG = b"x" * 30_000_000
+T = TypeVar("T")
 
 
 def post(length: int, extra: str = "") -> bytes:
@@ -60,6 +63,7 @@ class Gateway:
         self.world, self.server, self.client, self.port = world, server, client, port
         self.listener = listener
         self.callers: list[Caller] = []
+        self.late_writes: LateWrites
         self.visits = 0
         self.rides = 0
         """Requests that are served by callbacks, or begun so."""
@@ -80,7 +84,8 @@ async def gateway(
     script: Script, *, seats: FairSlots | None = None, **options: Any
 ) -> AsyncIterator[Gateway]:
     """With `seats` the proxied paths are served by the protocol itself, and repeats ride."""
-    async with upstream(script, **options) as (server, client):
+    late_writes = LateWrites()
+    async with upstream(script, late_writes=late_writes, **options) as (server, client):
         client.pool.on_kept = lambda _connection, _lease: False
         world = World()
         world.serving = replace(world.serving, upstream=client.slurmrestd)
@@ -98,20 +103,39 @@ async def gateway(
             world.slots = seats
             now, ids = world.proxy._now, RequestIds()
             pipeline, ended = world.serving.pipeline, world.end
-            express = Express(pipeline, client.slurmrestd, seats, now, ids, enter, ended)
+
+            def limit(identity: Identity, call: AuthorizedCall) -> Callable[[], Lease]:
+                return lambda: at_once(pipeline.limit(identity, call))
+
+            express = Express(pipeline, client.slurmrestd, seats, now, ids, enter, ended, limit)
             world.serving = replace(world.serving, express=express, ended=ended)
         protocol = hardened_protocol(
-            ProtocolLimits(), lambda _: None, render, serve=serve if seats is not None else None
+            ProtocolLimits(),
+            lambda _: None,
+            render,
+            serve=serve if seats is not None else None,
+            late_writes=late_writes,
         )
         listener = Listener("test", bound, world.proxy, protocol=protocol)
         await listener.begin()
         found = Gateway(world, server, client, listener, bound.socket.getsockname()[1])
+        found.late_writes = late_writes
         try:
             yield found
         finally:
             for caller in found.callers:
                 caller.hang_up()
             await listener.stop(1.0)
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise AssertionError("it waits")
 
 
 async def test_answers_follow_each_other_on_one_connection() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from gateway.audit.chain import Chain, new_chain_key
 from gateway.audit.journal import Journal
 from gateway.audit.lines import Lines
 from gateway.audit.sinks import Forgetful
+from gateway.audit.turn_lines import TurnLine
 from gateway.denial import Denied, Reason
 from gateway.edges.slots import FairSlots
 from gateway.model import AuditRecord, Secret, UpstreamCredential
@@ -23,7 +24,7 @@ from gateway.stages.forward import may_change_state
 from gateway.web.turns import Turns
 from gateway.web.visit import Visit
 from tests.fakes import FakeSink
-from tests.scripted_upstream import Wire, answer
+from tests.scripted_upstream import Wire, answer, answering
 from tests.unit.web.test_proxy_on_the_wire import GET, Caller, Gateway, gateway
 from tests.unit.web.test_rides import FIRST, primed, then
 from tests.upstream_kit import settled
@@ -36,6 +37,7 @@ class LaggingSink(FakeSink):
 
     def __init__(self) -> None:
         super().__init__()
+        self.may_lag = True
         self.falls_behind = False
         self.caught_up = asyncio.Event()
         self.is_away = False
@@ -57,16 +59,17 @@ class Behind(LaggingSink):
 
     kind = b""
 
-    def write(self, line: bytes) -> None:
-        super().write(line)
-        if self.kind and b'"%b"' % self.kind in line:
+    def write(self, lines: Sequence[bytes]) -> int:
+        if self.kind and b'"%b"' % self.kind in b"".join(lines):
             self.falls_behind = True
+        return super().write(lines)
 
 
 def record_to(sink: FakeSink, at: Gateway) -> None:
     """A real audit, whose observers are the world's records."""
     journal = Journal(Chain(new_chain_key(b"k" * 32)), Forgetful())
     journal.use(sink, (), syncs=False)
+    journal.turn_lines.go_before(at.late_writes)
     lines, observers = Lines("lab", frozenset()), [at.world.records.append]
     trail = AuditTrail(journal, lines, changes_state=may_change_state, observers=observers)
     serving = at.world.serving
@@ -77,22 +80,23 @@ def record_to(sink: FakeSink, at: Gateway) -> None:
 
 
 @asynccontextmanager
-async def recording(sink: FakeSink, **options: Any) -> AsyncIterator[tuple[Gateway, Caller]]:
-    """A primed connection and a real audit."""
-    async with primed(then(*[answer() for _ in range(5)]), **options) as (at, (caller,)):
+async def recording(sink: FakeSink, **options: Any) -> AsyncIterator[tuple[Gateway, list[Caller]]]:
+    """Primed connections and a real audit."""
+    async with primed(answering(lambda _: FIRST), **options) as (at, callers):
         record_to(sink, at)
         at.world.time += 1.0  # what was decided before goes by
-        caller.writer.write(GET)
-        assert (await caller.answer())[0] == 200
+        for caller in callers:
+            caller.writer.write(GET)
+            assert (await caller.answer())[0] == 200
         await asyncio.sleep(0)
         at.world.records.clear()
         sink.lines.clear()
-        yield at, caller
+        yield at, callers
 
 
 async def test_nothing_is_sent_while_its_first_line_waits_in_this_process() -> None:
     sink = Behind()
-    async with recording(sink) as (at, caller):
+    async with recording(sink) as (at, (caller,)):
         seen = len(at.server.seen)
         sink.kind = b"begin"
         caller.writer.write(GET)
@@ -108,7 +112,7 @@ async def test_nothing_is_sent_while_its_first_line_waits_in_this_process() -> N
 
 async def test_a_first_line_that_gets_nowhere_is_a_refusal() -> None:
     sink = Behind()
-    async with recording(sink) as (at, caller):
+    async with recording(sink) as (at, (caller,)):
         seen = len(at.server.seen)
         sink.kind, sink.is_away = b"begin", True
         sink.caught_up.set()
@@ -119,9 +123,65 @@ async def test_a_first_line_that_gets_nowhere_is_a_refusal() -> None:
         sink.kind, sink.is_away = b"", False
 
 
+async def test_first_lines_that_the_end_of_their_turn_cannot_write_are_refusals() -> None:
+    """Their heads were ready to be sent, and are not."""
+    sink = FakeSink()
+    async with recording(sink, callers=3) as (at, callers):
+        seen = len(at.server.seen)
+        sink.error = OSError(28, "No space left on device")
+        for caller in callers:
+            caller.writer.write(GET)
+        for caller in callers:
+            assert (await caller.answer())[0] == 503
+        assert (at.codes, len(at.server.seen)) == (["audit-unavailable"] * 3, seen)
+        assert not any(record.granted for record in at.world.records)
+        sink.error = None
+        await settled(lambda: len(sink.lines) == 4)
+        assert {line["event"] for line in sink.records} == {"denied", "recovered"}
+        callers[0].writer.write(GET)
+        assert (await callers[0].answer())[0] == 200
+        assert [line["event"] for line in sink.records[4:]] == ["begin", "end"]
+
+
+async def test_who_finds_no_connection_waits_for_the_first_line_before_there_is_another() -> None:
+    sink = FakeSink()
+    async with recording(sink) as (at, (caller,)):
+        seen = len(at.server.seen)
+        at.client.pool.lapse()
+        sink.error = OSError(28, "No space left on device")
+        caller.writer.write(GET)
+        assert (await caller.answer())[0] == 503
+        assert (at.rides, at.codes) == (1, ["audit-unavailable"])
+        assert len(at.server.seen) == seen
+        sink.error = None
+
+
+async def test_who_hangs_up_in_the_turn_of_a_first_line_that_fails_is_told_of_as_denied() -> None:
+    """Or there were a last line without a first one."""
+    sink = FakeSink()
+    async with recording(sink) as (at, (caller,)):
+        seen = len(at.server.seen)
+        journal = at.world.serving.pipeline.audit.journal  # type: ignore[attr-defined]  # a real one
+        add = journal.turn_lines.add
+
+        def gone(line: TurnLine) -> None:
+            add(line)
+            sink.error = OSError(28, "No space left on device")
+            (connection,) = at.listener.server_state.connections
+            connection.connection_lost(None)
+
+        journal.turn_lines.add = gone
+        caller.writer.write(GET)
+        await settled(lambda: len(at.world.records) == 1)
+        sink.error = None
+        await settled(lambda: len(sink.lines) == 2)
+        assert [line["event"] for line in sink.records] == ["denied", "recovered"]
+        assert len(at.server.seen) == seen
+
+
 async def test_an_answer_waits_for_its_last_line() -> None:
     sink = Behind()
-    async with recording(sink) as (at, caller):
+    async with recording(sink) as (at, (caller,)):
         sink.kind = b"end"
         caller.writer.write(GET)
         await settled(lambda: len(sink.lines) == 2)
@@ -135,7 +195,7 @@ async def test_an_answer_waits_for_its_last_line() -> None:
 
 async def test_an_observer_that_fails_does_not_have_the_last_line_written_twice() -> None:
     sink = FakeSink()
-    async with recording(sink) as (at, caller):
+    async with recording(sink) as (at, (caller,)):
 
         def fail(_: AuditRecord) -> None:
             raise RuntimeError("canary")

@@ -14,7 +14,6 @@ from gateway.edges.slurmrestd import Slurmrestd
 from gateway.edges.upstream_answer import Answer
 from gateway.model import AuthorizedCall, Grant, InboundRequest
 from gateway.stages.forward import Patience, with_length
-from gateway.web.express import WouldWaitError, at_once
 from tests.fakes import make_identity
 from tests.scripted_upstream import Script, Seen, Wire, answer, answering
 from tests.unit.web.test_proxy_on_the_wire import BIG, GET, Caller, Gateway, gateway
@@ -412,16 +411,3 @@ async def test_nobody_sees_what_somebody_else_asked_for() -> None:
 
         await asyncio.gather(*[poll(number) for number in range(20)])
         assert at.rides > 100
-
-
-def test_what_would_have_to_wait_is_not_done_at_once() -> None:
-    async def waits() -> int:
-        await asyncio.sleep(0)
-        return 1
-
-    async def does_not() -> int:
-        return 2
-
-    assert at_once(does_not()) == 2
-    with pytest.raises(WouldWaitError):
-        at_once(waits())

@@ -68,3 +68,33 @@ async def test_signing_in_with_a_doubled_session_cookie_leaves_no_session_behind
     assert answer.status_code == Reason.HEADER_MALFORMED.status
     assert world.store.sessions == {}
     assert world.providers["campus"].redeemed == []
+
+
+async def test_a_broken_session_cookie_is_taken_away_so_that_one_can_sign_in_again(
+    world: World,
+) -> None:
+    browser = world.browser()
+    broken = {"Cookie": f"{SESSION}=tampered"}
+    answer = await browser.get("/me", headers=broken)
+    assert answer.status_code == Reason.HEADER_MALFORMED.status
+    (line,) = answer.headers.get_list("set-cookie")
+    assert line.startswith(f"{SESSION}=; ")
+    assert line.endswith("Max-Age=0")
+    assert "begin again" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code", "advice"),
+    [
+        ("GET", "/login?to=/a&to=/b", "target-malformed", "Begin again."),
+        ("GET", "/login/callback/nobody", "page-unknown", "Check the address."),
+        ("POST", "/me/sessions/end", "session-ended", "Sign in again to go on."),
+        ("GET", "/login/callback/campus", "sign-in-refused", "Begin again"),
+    ],
+)
+async def test_every_page_that_refuses_says_what_to_do(
+    world: World, method: str, path: str, code: str, advice: str
+) -> None:
+    page = await world.browser().request(method, path)
+    assert advice in page.text
+    assert f'<a href="/gateway/errors/{code}">{code}</a>' in page.text

@@ -432,3 +432,44 @@ async def test_whoever_brings_bad_answers_without_end_is_not_heard_for_a_while(
     answer = await world.answer(browser, await world.begin(browser), code="wrong")
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
     assert len(world.store.used) == used
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/me"), ("POST", "/me/sessions/end"), ("POST", "/logout")]
+)
+async def test_a_session_beside_a_token_is_none(world: World, method: str, path: str) -> None:
+    """As on the paths of Slurm: whose request it is has one answer."""
+    browser = world.browser()
+    await world.sign_in(browser)
+    both = {"Authorization": "Bearer a.b.c"}
+    answer = await browser.request(method, path, headers=both, data={"which": "all"})
+    assert answer.status_code == Reason.CREDENTIALS_AMBIGUOUS.status
+    assert "not both" in answer.text
+    assert (world.last.code, world.last.identity) == ("credentials-ambiguous", None)
+    assert len(world.store.sessions) == 1
+    assert (await browser.get("/me")).status_code == 200
+    assert (await world.browser().get("/me", headers=both)).headers["location"] == "/login"
+
+
+async def test_a_made_up_session_counts_against_its_address_and_an_ended_one_does_not(
+    world: World,
+) -> None:
+    browser = world.browser()
+    await world.sign_in(browser)
+    world.store.sessions.clear()
+    world.guard.forget(list(world.guard._known))
+    assert (await browser.get("/me")).headers["location"] == "/login"
+    assert world.failures.counted == []
+    made_up = {"Cookie": f"{SESSION}={'x' * 43}"}
+    assert (await world.browser().get("/me", headers=made_up)).headers["location"] == "/login"
+    assert world.failures.counted == ["192.0.2.7"]
+    world.failures.refusal = Denied(
+        Reason.AUTHENTICATION_THROTTLED, headers=(("Retry-After", "7"),)
+    )
+    answer = await world.browser().get("/me", headers=made_up)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert "Wait a few minutes" in answer.text
+
+
+async def test_the_front_page_says_where_one_signs_in(world: World) -> None:
+    assert "Sign in with a browser: /me\n" in (await world.browser().get("/")).text

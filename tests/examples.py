@@ -1,0 +1,16 @@
+"""How often a property is tried -> hypothesis's settings: a fifth in `make test`, all of it in `make test-long`."""
+
+import os
+from typing import Any
+
+from hypothesis import settings
+
+_SHORT = 5
+_LEAST = 50
+
+
+def tried(times: int, **more: Any) -> settings:
+    """`times` is what `make test-long` does."""
+    if os.environ.get("ALL_EXAMPLES") != "1":
+        times = min(times, max(_LEAST, times // _SHORT))
+    return settings(max_examples=times, **more)

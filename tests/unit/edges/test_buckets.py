@@ -1,0 +1,68 @@
+"""A hit is what the library makes of it, told by the library itself."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limits.storage import MemoryStorage
+
+from gateway.edges.buckets import SweptMemoryStorage
+
+EXPIRY = 10
+
+
+class LibraryStorage(MemoryStorage):
+    """The library's own, without the thread that it starts: what has expired is forgotten when it is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timer.cancel()
+        self.timer = SimpleNamespace(is_alive=lambda: True)  # type: ignore[assignment]  # never started
+
+
+class Clock:
+    """In the place of the module `time`, which the library reads."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def clock() -> Iterator[Clock]:
+    """The library has no clock of its own to be given."""
+    clock = Clock()
+    with (
+        patch("limits.storage.memory.time", clock),
+        patch("gateway.edges.buckets.time", clock),
+    ):
+        yield clock
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.001, 0.3, 1.0, 2.5, 9.999, 10.0, 10.001, 35.0, -3.0]),
+        st.sampled_from("ab"),
+        st.integers(1, 3),
+    ),
+    max_size=120,
+)
+
+
+@given(steps=steps, limit=st.integers(1, 12), start=st.floats(0, 40))
+def test_hits_are_counted_as_the_library_counts_them(
+    clock: Clock, steps: list[tuple[float, str, int]], limit: int, start: float
+) -> None:
+    """Also by a clock that is set back."""
+    clock.now = 1_800_000_000.0 + start
+    library, ours = LibraryStorage(), SweptMemoryStorage()
+    for seconds, key, amount in steps:
+        clock.now += seconds
+        hit = (key, limit, EXPIRY, amount)
+        assert ours.acquire_sliding_window_entry(*hit) == library.acquire_sliding_window_entry(*hit)
+        assert ours.get_sliding_window(key, EXPIRY) == library.get_sliding_window(key, EXPIRY)
