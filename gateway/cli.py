@@ -95,6 +95,7 @@ class _Tree(click.Group):
     epilog="""\b
 Examples:
   slurm-gateway login https://slurm.example.org
+  slurm-gateway submit --chdir /home/alice job.sh
   slurm-gateway jobs --me
   slurm-gateway check --config /etc/slurm-gateway/gateway.toml
   slurm-gateway serve

@@ -67,7 +67,9 @@ def reaching(whom: str) -> Iterator[None]:
             Exit.UNAVAILABLE, f"{whom} gave no answer in time.", "try again, or raise --timeout"
         ) from None
     except (httpx2.ConnectError, httpx2.ReadError) as error:
-        raise _unreached(whom, error) from None
+        trouble = _unreached(whom, error)
+        trouble.never_ran = isinstance(error, httpx2.ConnectError)
+        raise trouble from None
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
         raise Trouble(
             Exit.UNAVAILABLE, f"{whom} cannot be asked: {printable(error)}.", "try again"

@@ -191,5 +191,10 @@ def diag(options: Options) -> int:
 
 
 CLUSTER_COMMANDS = (jobs, job, cancel, watch, history, nodes, partitions, diag)
-ALIASES = {"list-jobs": "jobs", "describe-job": "job", "cancel-job": "cancel"}
+ALIASES = {
+    "submit-job": "submit",
+    "list-jobs": "jobs",
+    "describe-job": "job",
+    "cancel-job": "cancel",
+}
 """As AWS ParallelCluster's example of a client calls them."""

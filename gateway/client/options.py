@@ -94,7 +94,7 @@ def tell(trouble: Trouble, *, as_json: bool) -> None:
 
 
 def client_command(
-    name: str, *, epilog: str, context_settings: dict[str, Any] | None = None
+    name: str, *, epilog: str, cls: type[ClientCommand] = ClientCommand
 ) -> Callable[[Callable[..., int]], click.Command]:
     """Make a command of a function (Options, its own parameters by name) -> exit code."""
 
@@ -107,10 +107,7 @@ def client_command(
         wrapped = called
         for option in reversed(_OPTIONS):
             wrapped = option(wrapped)
-        command = click.command(
-            name, cls=ClientCommand, epilog=epilog, context_settings=context_settings
-        )
-        return command(wrapped)
+        return click.command(name, cls=cls, epilog=epilog)(wrapped)
 
     return make
 

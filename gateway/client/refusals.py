@@ -16,6 +16,11 @@ _REMEDIES = {
     "insufficient-user-authentication": "sign in again with a second factor: slurm-gateway login",
     "idempotency-key-reused": "leave --idempotency-key out, or use another key",
 }
+_UNDECIDED = frozenset({"outcome-unknown", "idempotency-in-progress"})
+_ON_THE_WAY = frozenset({*range(1000, 2000), *range(5000, 6000)})
+"""slurm_errno.h: slurmrestd did not get through to slurmctld, or not back."""
+_SERVER_ERROR = 500
+_NEVER_SENT = frozenset({"rate-exceeded", "concurrency-exceeded", "busy", "shutting-down"})
 _LAST_PLAIN_ERROR = (0, None)
 
 
@@ -26,17 +31,21 @@ def explain_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[st
     detail = printable(problem.get("detail") or "")
     sentence = detail if detail.startswith(title) else f"{title}: {detail}" if detail else title
     known = f" [{code}, request {printable(problem.get('request_id', '?'), 64)}]"
-    return Trouble(
+    trouble = Trouble(
         _exit_of(status, code),
         f"{sentence.rstrip('.')}.{known}",
         _remedy(status, code, headers),
         problem=code,
         status=status,
     )
+    after = headers.get("retry-after", "")
+    trouble.retry_after_seconds = float(after) if after.isdigit() else None
+    trouble.never_ran = problem.get("outcome") == "not-run" or code in _NEVER_SENT
+    return trouble
 
 
 def _exit_of(status: int, code: str) -> Exit:
-    if code == "outcome-unknown":
+    if code in _UNDECIDED:
         return Exit.UNDECIDED
     if status in _BUSY:
         return Exit.UNAVAILABLE
@@ -59,7 +68,18 @@ def _remedy(status: int, code: str, headers: Mapping[str, str]) -> str:
 def explain_slurm(status: int, content: Mapping[str, Any]) -> Trouble:
     """What Slurm's own answer says is wrong."""
     said = "; ".join(slurm_errors(content)) or f"an error without a word (HTTP {status})"
+    if status >= _SERVER_ERROR and not _ON_THE_WAY.isdisjoint(_numbers(content)):
+        remedy = "try again in a moment; slurmctld may be restarting"
+        return Trouble(Exit.UNAVAILABLE, f"Slurm says: {said}.", remedy, status=status)
     return Trouble(Exit.REFUSED_BY_SLURM, f"Slurm says: {said}.", status=status)
+
+
+def _numbers(content: Mapping[str, Any]) -> Iterator[int]:
+    errors = content.get("errors")
+    for one in errors if isinstance(errors, list) else ():
+        number = one.get("error_number") if isinstance(one, Mapping) else None
+        if isinstance(number, int):
+            yield number
 
 
 def slurm_errors(content: Mapping[str, Any]) -> Iterator[str]:

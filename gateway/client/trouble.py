@@ -49,6 +49,10 @@ class Trouble(Exception):
         """The gateway's code of a refusal, such as rate-exceeded; empty where it has none."""
         self.status = status
         """The HTTP status it came with; 0 where there was none."""
+        self.never_ran = False
+        """Whether what was asked certainly never reached Slurm."""
+        self.retry_after_seconds: float | None = None
+        """When to ask again, where the gateway says so."""
 
     def facts(self) -> dict[str, Any]:
         """The same for programs."""

@@ -25,6 +25,7 @@ CLIENT = [
     "nodes",
     "partitions",
     "ping",
+    "submit",
     "watch",
     "whoami",
 ]
@@ -65,7 +66,12 @@ def test_each_command_has_a_help_with_an_example_or_exit_codes() -> None:
 
 @pytest.mark.parametrize(
     ("alias", "command"),
-    [("list-jobs", "jobs"), ("describe-job", "job"), ("cancel-job", "cancel")],
+    [
+        ("submit-job", "submit"),
+        ("list-jobs", "jobs"),
+        ("describe-job", "job"),
+        ("cancel-job", "cancel"),
+    ],
 )
 def test_old_names_of_commands_are_aliases(alias: str, command: str) -> None:
     assert run(alias, "--help").output.replace(alias, command) == run(command, "--help").output
