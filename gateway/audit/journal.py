@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Final
 
 from gateway.audit.chain import Chain, ChainKey
+from gateway.audit.failures import again, as_error, text_of
 from gateway.audit.lines import Moments, event_body
 from gateway.audit.sinks import Forgetful, Keeper, MainSink, Nowhere, OtherSink, Turn
 from gateway.audit.turn_lines import TurnLine, TurnLines
@@ -105,7 +106,7 @@ class Journal:
     def problem(self) -> str:
         """Why nothing can be recorded now; empty where it can."""
         if self._broken is not None:
-            return _text(self._broken)
+            return text_of(self._broken)
         return next((sink.problem for sink in self._required if sink.problem), "")
 
     @property
@@ -130,7 +131,7 @@ class Journal:
         """The first line of a request. Raises OSError, and then the request must not go on."""
         self.flush()
         if self._broken is not None:
-            raise _again(self._broken)
+            raise again(self._broken)
         for sink in self._required:
             if sink.problem:
                 raise OSError(errno.EIO, sink.problem)
@@ -255,7 +256,7 @@ class Journal:
         """Wait until every line so far is as safe as it shall be. Raises OSError."""
         self.flush()
         if self._broken is not None and self._hangs:
-            raise _again(self._broken)
+            raise again(self._broken)
         try:
             await self._main.settle(durable=durable and self.syncs)
         except OSError as error:
@@ -269,10 +270,19 @@ class Journal:
 
         How many of them, from the first on: one at least.
         """
+        try:
+            return self._write(bodies, kept)
+        except OSError:
+            raise
+        except Exception as fault:
+            raise as_error(fault) from fault
+
+    def _write(self, bodies: Sequence[str], kept: int) -> int:
         now = time.monotonic()
         if now >= self._look_at:
+            turn = self._main.look()  # where that fails, nothing is written before it was done
             self._look_at = now + _LOOK_SECONDS
-            self._tell(self._main.look())
+            self._tell(turn)
         chain, main = self._chain, self._main
         lines, macs = chain.seal(bodies)
         if kept:
@@ -302,6 +312,7 @@ class Journal:
                 self._append((body,), len(self._begun) * LONGEST_LINE)
             except OSError:
                 self._untold.appendleft(told)
+                self._look_at = 0.0  # the next line comes behind it, too
                 raise
 
     def _event_body(self, event: str, facts: Mapping[str, object]) -> str:
@@ -320,7 +331,7 @@ class Journal:
         try:
             await self.settle(durable=True)
         except OSError as error:
-            _log.debug("the audit is not on disk: %s", _text(error))
+            _log.debug("the audit is not on disk: %s", text_of(error))
 
     def _start(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         task = asyncio.get_running_loop().create_task(work())
@@ -339,7 +350,7 @@ class Journal:
         self.failures += 1
         if self._broken is None:
             self._broken, self._broken_at = error, self._now()
-            _log.error("the audit cannot be written: %s", _text(error))
+            _log.error("the audit cannot be written: %s", text_of(error), exc_info=error.__cause__)
             self._start(self._repair)
 
     async def _repair(self) -> None:
@@ -358,7 +369,7 @@ class Journal:
             await self._main.settle(durable=self.syncs)
             waited += self._catch_up()
             facts = {
-                "reason": _text(error),
+                "reason": text_of(error),
                 "since": self._moment(self._broken_at),
                 "lines": waited,
                 "dropped": self.dropped,
@@ -366,8 +377,8 @@ class Journal:
             self._main.make_room(len(self._begun) * LONGEST_LINE + _ROOM_TO_RECOVER)
             recovered = self._event_body("recovered", facts)
             self._append((recovered,), len(self._begun) * LONGEST_LINE)
-        except OSError as again:
-            _log.debug("the audit still cannot be written: %s", _text(again))
+        except Exception as still:  # noqa: BLE001  # whatever it is, it is tried again
+            _log.debug("the audit still cannot be written: %s", text_of(as_error(still)))
             return False
         self._broken, self.dropped = None, 0
         _log.warning("the audit can be written again; %d lines had waited", waited)
@@ -375,6 +386,7 @@ class Journal:
 
     def _catch_up(self) -> int:
         """Write what waits, ends first, because they have their room; how many lines that were."""
+        self.flush()
         count = 0
         for waiting, is_end in ((self._ends, True), (self._refusals, False)):
             while waiting:
@@ -383,12 +395,3 @@ class Journal:
                 waiting.popleft()
                 count += 1
         return count
-
-
-def _text(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
-
-
-def _again(error: OSError) -> OSError:
-    """The same error, as a new object: one that is raised again and again would hold every traceback."""
-    return OSError(error.errno, _text(error))

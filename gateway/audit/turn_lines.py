@@ -1,8 +1,11 @@
 """Lines of one turn of the event loop -> written together at its end, before anything of that turn is sent."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
+
+_log = logging.getLogger(__name__)
 
 
 class Later(Protocol):
@@ -48,4 +51,7 @@ class TurnLines:
         if lines:
             self._lines = []
             for line in lines[self._write_all(lines) :]:
-                self._write_alone(line)
+                try:
+                    self._write_alone(line)
+                except Exception as error:  # noqa: BLE001  # of whoever hears of it: others do, too
+                    _log.error("a refusal failed: %s", type(error).__name__)

@@ -19,6 +19,8 @@ class Outgoing(Protocol):
 
     def is_closing(self) -> bool: ...
 
+    def abort(self) -> None: ...
+
 
 class LateWrites:
     """Keeps the order in which it was asked. What has closed meanwhile is passed over."""
@@ -28,7 +30,7 @@ class LateWrites:
     def __init__(self) -> None:
         self._queue: list[tuple[Outgoing, bytes]] = []
         self.first: Callable[[], None] = lambda: None
-        """Called before anything is written: where it raises, nothing is."""
+        """Called before anything is written: where it raises, nothing is, and the transports end."""
 
     def add(self, transport: Outgoing, data: bytes) -> None:
         """Write `data` when everything else of this turn is done."""
@@ -41,7 +43,11 @@ class LateWrites:
 
         A transport that does not take its data never keeps the others from theirs.
         """
-        self.first()
+        try:
+            self.first()
+        except BaseException:
+            self._give_up()
+            raise
         queue, self._queue = self._queue, []
         for transport, data in queue:
             if transport.is_closing():
@@ -50,3 +56,8 @@ class LateWrites:
                 transport.write(data)
             except Exception as error:  # noqa: BLE001  # whatever it is, it is this transport's alone
                 _log.error("a write failed: %s", type(error).__name__)
+
+    def _give_up(self) -> None:
+        queue, self._queue = self._queue, []
+        for transport, _ in queue:
+            transport.abort()

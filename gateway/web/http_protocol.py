@@ -375,6 +375,7 @@ class HardenedProtocol(HttpToolsProtocol):
         """Close when the client has read everything, or has had the time to."""
         self._stop_timer()
         self._idleness.end()
+        self.terms.late_writes.flush()  # or an answer that the event loop had no time for is lost
         self.transport.close()
         self._timer = self.loop.call_later(self.terms.limits.write_seconds, self.transport.abort)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from gateway.audit.chain import Chain
 from gateway.audit.journal import LONGEST_LINE, Journal
-from gateway.audit.sinks import Forgetful
+from gateway.audit.sinks import Forgetful, Turn
 from gateway.edges.late_writes import LateWrites
 from tests.fakes import FakeClock, FakeSink
 from tests.unit.audit.test_journal import FULL, KEY, FakeOther, assert_whole, body, events
@@ -80,6 +81,9 @@ async def test_what_is_sent_in_a_turn_goes_behind_its_lines() -> None:
         def write(self, data: bytes) -> None:
             order.append(data.decode())
 
+        def abort(self) -> None:
+            order.append("end")
+
     journal, late, told = journal_with(Sink()), LateWrites(), Told()
     journal.turn_lines.go_before(late)
     for is_flushed_early in (False, True):
@@ -102,6 +106,9 @@ def test_where_what_goes_first_fails_nothing_is_sent() -> None:
         def write(self, data: bytes) -> None:
             sent.append(data)
 
+        def abort(self) -> None:
+            sent.append(b"end")
+
     late = LateWrites()
     late._queue.append((Transport(), b"head"))
 
@@ -111,7 +118,7 @@ def test_where_what_goes_first_fails_nothing_is_sent() -> None:
     late.first = fail
     with pytest.raises(RuntimeError):
         late.flush()
-    assert sent == []
+    assert sent == [b"end"]
 
 
 def _settle(journal: Journal) -> Awaitable[None]:
@@ -247,3 +254,112 @@ async def test_a_line_waits_for_nothing_where_that_could_not_be_seen_to(*, is_bo
     journal.begin_soon("r1", body(1), told("r1"))
     journal.end_soon("r1", body(2))
     assert events(sink) == [1, 2]
+
+
+class Untidy(FakeSink):
+    """Cannot see to its file, because there is no room for a new one; its lines it would take."""
+
+    looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
+        if self.error is not None:
+            raise self.error
+
+    def write(self, lines: Sequence[bytes]) -> int:
+        self.lines += lines
+        return len(lines)
+
+
+async def test_what_a_full_disk_keeps_from_being_begun_anew_takes_no_lines() -> None:
+    """A removed file would: nobody could ever read them."""
+    sink, told, clock = Untidy(), Told(), FakeClock()
+    journal = Journal(Chain(KEY), Forgetful(), clock)
+    journal.use(sink, (), syncs=False)
+    journal.turn_lines.go_before(LateWrites())
+    sink.error = FULL
+    journal.begin_soon("r1", body(1), told("r1"))
+    await asyncio.sleep(0)
+    assert (events(sink), set(told.of)) == ([], {"r1"})
+    assert journal.problem == "No space left on device"
+
+
+async def test_a_file_begins_with_why_it_does_also_where_that_needs_a_second_try() -> None:
+    """The room of many first lines is not there, that of one is."""
+    sink, told = CountingSink(), Told()
+    journal = journal_with(sink)
+    sink.turn = Turn("break", {"reason": "it was removed"})
+    sink.room_to = LONGEST_LINE + LONGEST_LINE // 2
+    for number in (1, 2):
+        journal.begin_soon(f"r{number}", body(number), told(f"r{number}"))
+    await asyncio.sleep(0)
+    assert events(sink)[:1] in ([], ["break"])
+    sink.room_to = sys.maxsize
+    assert await journal.try_again()
+    assert events(sink)[0] == "break"
+    assert_whole(sink.lines)
+
+
+class Faulty(FakeSink):
+    """Has a fault that is no error of the system."""
+
+    fault: Exception | None = None
+
+    def repair(self) -> Turn | None:
+        if self.fault is not None:
+            raise self.fault
+        return super().repair()
+
+
+async def test_a_fault_of_ours_is_a_line_that_cannot_be_written() -> None:
+    sink, told = Faulty(), Told()
+    journal = journal_with(sink)
+    journal.begin("r1", body(1))
+    sink.fault = ValueError("canary")
+    journal.begin_soon("r2", body(2), told("r2"))
+    journal.end_soon("r1", body(3))
+    journal.begin_soon("r4", body(4), told("r4"))
+    await asyncio.sleep(0)
+    assert told.of == {"r2": "ValueError", "r4": "ValueError"}
+    assert journal.problem == "ValueError"
+    assert not await journal.try_again()
+    sink.fault = None
+    assert await journal.try_again()
+    assert events(sink) == [1, 3, "recovered"]
+    assert journal.oldest == journal.chain.seq + 1
+    assert_whole(sink.lines)
+
+
+async def test_nobody_who_hears_of_a_failure_keeps_the_others_from_it() -> None:
+    sink, told = FakeSink(), Told()
+    journal = journal_with(sink)
+    journal.begin("r1", body(1))
+    sink.error = FULL
+
+    def fail(_: OSError) -> None:
+        raise RuntimeError("canary")
+
+    journal.begin_soon("r2", body(2), fail)
+    journal.begin_soon("r3", body(3), told("r3"))
+    journal.end_soon("r1", body(4))
+    journal.flush()
+    assert set(told.of) == {"r3"}
+    sink.error = None
+    assert await journal.try_again()
+    assert events(sink) == [1, 4, "recovered"]
+
+
+async def test_a_last_line_of_the_turn_in_which_it_recovers_is_written_before_that_is_said() -> (
+    None
+):
+    """Its room is not counted any more: a refusal that had waited might take it."""
+    sink = FakeSink()
+    journal = journal_with(sink)
+    journal.begin("r1", body(1))
+    sink.error = FULL
+    journal.refusal(body(2))
+    sink.error = None
+    journal.end_soon("r1", body(3))
+    assert await journal.try_again()
+    assert events(sink) == [1, 3, 2, "recovered"]
+    assert_whole(sink.lines)

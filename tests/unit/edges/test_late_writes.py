@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from gateway.edges.late_writes import LateWrites
 
 
@@ -17,6 +19,9 @@ class Line:
 
     def is_closing(self) -> bool:
         return self.closing
+
+    def abort(self) -> None:
+        self.closing = True
 
 
 async def test_writes_go_out_in_order_after_everything_else_of_the_turn() -> None:
@@ -67,3 +72,28 @@ async def test_what_has_closed_meanwhile_is_not_written_to_and_holds_up_nobody()
     gone.closing = True
     await asyncio.sleep(0)
     assert written == [b"kept"]
+
+
+@pytest.mark.parametrize("is_flushed", [True, False])
+async def test_where_what_goes_first_fails_its_connections_end_and_others_are_served(
+    *, is_flushed: bool
+) -> None:
+    """What waits is never sent, and nothing waits for ever behind it."""
+    written: list[bytes] = []
+    late, before, after = LateWrites(), Line(written), Line(written)
+
+    def fail() -> None:
+        late.first = lambda: None
+        raise RuntimeError("canary")
+
+    late.first = fail
+    late.add(before, b"lost")
+    if is_flushed:
+        with pytest.raises(RuntimeError):
+            late.flush()
+    else:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        await asyncio.sleep(0)
+    late.add(after, b"kept")
+    await asyncio.sleep(0)
+    assert (written, before.closing, after.closing) == ([b"kept"], True, False)

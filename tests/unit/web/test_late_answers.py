@@ -1,5 +1,6 @@
 """Answers that wait for the end of a turn, and those that do not, leave in the order of their requests."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -39,3 +40,13 @@ async def test_pipelined_answers_keep_their_order(plan: str, last: bytes) -> Non
     parts = connection.transport.written.split(b"answer ")[1:]
     assert [int(part[:1]) for part in parts] == list(range(len(plan)))
     assert ("close" in connection.transport.deeds) == (last is LAST)
+
+
+async def test_a_connection_that_was_idle_while_the_gateway_stood_still_gets_its_answer() -> None:
+    """A file system that is thawed again: the timers that are due then may run before what is ready."""
+    connection = Mixed("l")
+    connection.protocol.data_received(GET)
+    await asyncio.sleep(0)
+    assert connection.transport.written == b""
+    connection.protocol._close()
+    assert connection.transport.written.endswith(b"answer 0.")
