@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.client.files import read_secret_file
+from gateway.client.files import make_private_folder, read_secret_file
 from gateway.client.token_store import Tokens, TokenStore
 from gateway.client.trouble import Exit, Trouble
 
 TOKEN, TOKEN_FILE = "SLURM_GATEWAY_TOKEN", "SLURM_GATEWAY_TOKEN_FILE"
+LOCK_FILE = "lock"
 _ENOUGH_SECONDS = 30.0
 _LOCK_SECONDS = 60.0
 
@@ -55,7 +56,7 @@ class KeptToken:
         tokens = self._read()
         if self._will_do(tokens, refused):
             return tokens.access_token
-        with _locked(self._lock_file):
+        with locked(self._lock_file):
             tokens = self._read()
             if not self._will_do(tokens, refused):
                 tokens = self._renewed(tokens, refused)
@@ -100,16 +101,17 @@ def environment_token(environ: Mapping[str, str]) -> GivenToken | FileToken | No
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time, for whatever changes a profile's tokens. Raises Trouble."""
     from filelock import FileLock, Timeout
 
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         with FileLock(path, timeout=_LOCK_SECONDS, mode=0o600):
             yield
     except Timeout:
         raise Trouble(
-            Exit.UNAVAILABLE, "Another process of yours has been renewing the sign-in for a minute."
+            Exit.UNAVAILABLE, "Another process of yours has been changing the sign-in for a minute."
         ) from None
     except OSError as error:
         raise Trouble(Exit.LOCAL_FILE, f"{path} cannot be locked: {error.strerror}.") from None

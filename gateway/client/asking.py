@@ -1,6 +1,7 @@
 """(method, path, body) -> the gateway's JSON answer, or the one sentence that says why there is none."""
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import httpx2
 
-from gateway.client.place import Place
+from gateway.client.place import LOOPBACK, Place
 from gateway.client.refusals import explain_refusal, explain_slurm
 from gateway.client.trouble import Exit, Trouble, printable
 
@@ -20,6 +21,13 @@ _TURNS, _LONGEST_TURN_SECONDS = 5, 10
 _FIRST_ERROR = 400
 _REDIRECTS = range(300, 400)
 _VERSION = "slurm-gateway"
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""RFC 6750 section 2.1."""
+_SECONDS = re.compile(r"[0-9]{1,9}")
+DIRECT: Mapping[str, httpx2.BaseTransport | None] = {
+    f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK
+}
+"""No proxy stands between this machine and itself: plain http goes there, and a proxy would read it."""
 
 
 class AccessToken(Protocol):
@@ -41,20 +49,25 @@ class Answer:
 
 def open_http(ca_file: Path | None, timeout_seconds: float) -> httpx2.Client:
     """A client that trusts the system's authorities, or those of the file alone, and follows no redirect."""
+    return httpx2.Client(
+        verify=trusted(ca_file),
+        timeout=timeout_seconds,
+        follow_redirects=False,
+        mounts=DIRECT,
+        headers={"User-Agent": _VERSION, "Accept": "application/json"},
+    )
+
+
+def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """The authorities of a file, or True for the system's. Raises Trouble."""
     try:
-        verify = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
+        return True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
     except (OSError, ssl.SSLError):
         raise Trouble(
             Exit.NO_INPUT,
             f"{ca_file} cannot be read as a file of authorities.",
             "name a readable PEM file with --ca-file",
         ) from None
-    return httpx2.Client(
-        verify=verify,
-        timeout=timeout_seconds,
-        follow_redirects=False,
-        headers={"User-Agent": _VERSION, "Accept": "application/json"},
-    )
 
 
 @contextmanager
@@ -140,6 +153,7 @@ class Gateway:
         return response
 
     def _send(self, question: "_Question", token: str) -> httpx2.Response:
+        _check_form(token)
         sent = {"Authorization": f"Bearer {token}", **question.headers}
         content = None if question.body is None else json.dumps(question.body).encode()
         if content is not None:
@@ -154,12 +168,23 @@ class Gateway:
             )
 
 
+def _check_form(token: str) -> None:
+    """The error of a header field that cannot be sent would quote the token. Raises Trouble."""
+    if not _TOKEN.fullmatch(token):
+        raise Trouble(
+            Exit.NOT_PERMITTED,
+            "The access token is none: it is empty, or has a space, a line break or another letter in it.",
+            "look at where it comes from; it should stand there alone",
+        )
+
+
 def _pause_seconds(response: httpx2.Response) -> float | None:
     """How long to wait for one's turn; None where that is not the matter, or too long to wait here."""
     if response.status_code != _TOO_MANY or not _is_problem(response):
         return None
     after = response.headers.get("retry-after", "")
-    return float(after) if after.isdigit() and int(after) <= _LONGEST_TURN_SECONDS else None
+    is_near = _SECONDS.fullmatch(after) and int(after) <= _LONGEST_TURN_SECONDS
+    return float(after) if is_near else None
 
 
 def _is_problem(response: httpx2.Response) -> bool:
@@ -197,7 +222,7 @@ def read_answer(response: httpx2.Response, url: str) -> Answer:
 def _object(response: httpx2.Response) -> Mapping[str, Any] | None:
     try:
         content = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

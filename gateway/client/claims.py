@@ -17,7 +17,7 @@ def unverified_claims(token: str) -> Mapping[str, Any]:
     try:
         padded = parts[1] + "=" * (-len(parts[1]) % 4)
         content = json.loads(base64.urlsafe_b64decode(padded))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

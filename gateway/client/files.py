@@ -15,7 +15,7 @@ _PRIVATE_FOLDER = 0o700
 def write_private(path: Path, content: Mapping[str, Any]) -> None:
     """Replace the file by this JSON, mode 0600. What stood there stays where that fails. Raises Trouble."""
     try:
-        path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -34,10 +34,23 @@ def write_private(path: Path, content: Mapping[str, Any]) -> None:
         ) from None
 
 
-def read_private(path: Path) -> dict[str, Any]:
-    """The file's JSON object; empty where there is no file. Raises Trouble."""
+def make_private_folder(path: Path) -> None:
+    """With all that it lies in: `mkdir` gives its mode to the last one only. Raises OSError."""
+    if path.is_dir():
+        return
+    make_private_folder(path.parent)
+    path.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+
+
+def read_private(path: Path, me: int | None = None) -> dict[str, Any]:
+    """The file's JSON object; empty where there is no file. `me` is a user's number. Raises Trouble.
+
+    A file of somebody else's could send one's tokens to a gateway or a provider of theirs.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            _check_owner(os.fstat(file.fileno()), path, me)
+            content = json.load(file)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -51,6 +64,17 @@ def read_private(path: Path) -> dict[str, Any]:
             Exit.LOCAL_FILE, f"{path} is damaged.", f"remove it and sign in again: rm {path}"
         )
     return content
+
+
+def _check_owner(found: os.stat_result, path: Path, me: int | None) -> None:
+    if not hasattr(os, "geteuid"):  # Windows, where a profile's folders have lists of their own
+        return
+    if found.st_uid != (os.geteuid() if me is None else me):
+        raise Trouble(
+            Exit.LOCAL_FILE,
+            f"{path} belongs to somebody else.",
+            "remove it, or use a folder of your own with SLURM_GATEWAY_HOME",
+        )
 
 
 def read_secret_file(path: Path, what: str) -> str:

@@ -15,6 +15,16 @@ _PAGE = """<!doctype html><meta charset="utf-8"><title>slurm-gateway</title>
 <p>{}</p><p>You can close this window and go back to the terminal.</p>"""
 
 
+class Listener(HTTPServer):
+    """Its port is its own: SO_REUSEADDR would let another process take it over on Windows."""
+
+    allow_reuse_address = False
+    allow_reuse_port = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: whoever connects and says something odd is not what the terminal waits for."""
+
+
 class Loopback:
     """A listener on 127.0.0.1 for one answer (RFC 8252 section 7.3), on whatever port is free."""
 
@@ -33,7 +43,7 @@ class Loopback:
                 """Nothing: an address here has a code in it."""
 
         try:
-            self._server = HTTPServer(("127.0.0.1", 0), Handler)
+            self._server = Listener(("127.0.0.1", 0), Handler)
         except OSError as error:
             raise Trouble(
                 Exit.UNAVAILABLE,

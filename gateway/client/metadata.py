@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 
 from gateway.client.asking import reaching, read_answer
-from gateway.client.place import is_private
+from gateway.client.place import is_loopback, is_private_url
 from gateway.client.trouble import Exit, Trouble, printable
 
 _RESOURCE = "/.well-known/oauth-protected-resource"
@@ -43,26 +43,39 @@ def read_registrations(http: httpx2.Client, url: str) -> tuple[list[Registration
         response = http.get(url + _RESOURCE)
     content = read_answer(response, url).content
     named = content.get("command_line_clients")
-    found = [_registration(one) for one in named] if isinstance(named, list) else []
+    listed = named if isinstance(named, list) else []
+    found = [_registration(one) for one in listed if isinstance(one, Mapping)]
+    found = [one for one in found if one.issuer]
     known = {one.issuer for one in found}
     servers = content.get("authorization_servers")
-    issuers = servers if isinstance(servers, list) else []
-    found += [Registration(str(issuer), "", ()) for issuer in issuers if issuer not in known]
+    issuers = [_text(one) for one in servers] if isinstance(servers, list) else []
+    found += [Registration(one, "", ()) for one in issuers if one and one not in known]
     if not found:
         raise Trouble(
             Exit.UNREADABLE_ANSWER,
             f"{url} does not say who issues its tokens.",
             "check that this is the gateway's own address",
         )
-    return found, str(content.get("resource", url)).rstrip("/")
+    own_name = _text(content.get("resource"))
+    if not own_name:
+        raise Trouble(
+            Exit.UNREADABLE_ANSWER,
+            f"{url} does not say whose tokens it takes.",
+            "check that this is the gateway's own address",
+        )
+    return found, own_name.rstrip("/")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _registration(content: Mapping[str, Any]) -> Registration:
     scopes = content.get("scopes")
     listed = scopes if isinstance(scopes, Sequence) and not isinstance(scopes, str) else ()
     return Registration(
-        str(content.get("issuer", "")),
-        str(content.get("client_id", "")),
+        _text(content.get("issuer")),
+        _text(content.get("client_id")),
         tuple(str(scope) for scope in listed),
     )
 
@@ -88,7 +101,7 @@ def read_endpoints(http: httpx2.Client, issuer: str) -> Endpoints:
 
     It has to call itself by the name it was asked by, and its endpoints have to be https.
     """
-    if not is_private(urlsplit(issuer)):
+    if not is_private_url(issuer):
         raise Trouble(Exit.UNREADABLE_ANSWER, f"The issuer {printable(issuer)} is not https.")
     last: Trouble | None = None
     for document in _DISCOVERY:
@@ -129,10 +142,18 @@ def _endpoints(content: Mapping[str, Any], issuer: str) -> Endpoints:
         "device": "device_authorization_endpoint",
         "revocation": "revocation_endpoint",
     }
-    found = {key: str(content.get(member) or "") for key, member in named.items()}
-    for key, endpoint in found.items():
-        if endpoint and not is_private(urlsplit(endpoint)):
-            raise Trouble(Exit.UNREADABLE_ANSWER, f"{issuer}: {named[key]} is not https.")
+    found = {key: _endpoint(content, member, issuer) for key, member in named.items()}
     if not found["token"]:
         raise Trouble(Exit.UNREADABLE_ANSWER, f"{issuer} has no token endpoint.")
     return Endpoints(**found)
+
+
+def _endpoint(content: Mapping[str, Any], member: str, issuer: str) -> str:
+    """Empty where there is none. This machine is spoken to for an issuer on this machine only. Raises Trouble."""
+    endpoint = content.get(member) or ""
+    if endpoint == "":
+        return ""
+    is_good = isinstance(endpoint, str) and is_private_url(endpoint)
+    if not is_good or (is_loopback(urlsplit(endpoint)) and not is_loopback(urlsplit(issuer))):
+        raise Trouble(Exit.UNREADABLE_ANSWER, f"{issuer}: {member} is not https.")
+    return str(endpoint)

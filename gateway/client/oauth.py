@@ -1,6 +1,5 @@
 """A grant -> tokens, as the identity provider answers it. Authlib speaks the protocol; it is loaded only here."""
 
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from authlib.common.security import generate_token
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import OAuth2Client
 
-from gateway.client.asking import reaching, read_answer
+from gateway.client.asking import DIRECT, reaching, read_answer, trusted
 from gateway.client.metadata import Endpoints
 from gateway.client.token_store import Tokens
 from gateway.client.trouble import Exit, Trouble, printable
@@ -22,7 +21,11 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _SECONDS = 30.0
 _SLOW_DOWN_SECONDS = 5.0
 _MINIMUM_INTERVAL_SECONDS = 1.0
+_MAXIMUM_INTERVAL_SECONDS = 60.0
+_MAXIMUM_LIFETIME_SECONDS = 3600.0
 _VERIFIER_CHARACTERS = 64
+_UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What Authlib raises where JSON is no token: a list, a time without end, levels without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,9 @@ def await_device(
     now: Callable[[], float] = time.monotonic,
 ) -> Tokens:
     """Ask until somebody has signed in with the code, as often as the provider permits. Raises Trouble."""
-    interval = max(_MINIMUM_INTERVAL_SECONDS, code.interval_seconds)
-    deadline = now() + code.lifetime_seconds
+    wanted = min(code.interval_seconds, _MAXIMUM_INTERVAL_SECONDS)
+    interval = max(_MINIMUM_INTERVAL_SECONDS, wanted)
+    deadline = now() + min(code.lifetime_seconds, _MAXIMUM_LIFETIME_SECONDS)
     while now() < deadline:
         sleep(interval)
         try:
@@ -174,7 +178,7 @@ def _fetch(client: Client, **form: str) -> Tokens:
             answer = session.fetch_token(client.endpoints.token, **form)
         except OAuthError as error:
             raise _refused(client, error.error, error.description) from None
-        except ValueError:
+        except _UNREADABLE:
             raise Trouble(
                 Exit.UNREADABLE_ANSWER, f"{client.issuer} gave no answer that can be read."
             ) from None
@@ -197,8 +201,9 @@ def _open(client: Client) -> OAuth2Client:
         token_endpoint_auth_method="client_secret_basic" if client.secret else "none",
         scope=" ".join(client.scopes),
         code_challenge_method="S256",
-        verify=ssl.create_default_context(cafile=str(client.ca_file)) if client.ca_file else True,
+        verify=trusted(client.ca_file),
         follow_redirects=False,
+        mounts=DIRECT,
         timeout=_SECONDS,
     )
     session.register_client_auth_method(("client_secret_basic", _basic))
@@ -220,7 +225,7 @@ def _provider(client: Client) -> Any:
 def _object(response: httpx2.Response) -> Mapping[str, Any]:
     try:
         content = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.client.access import FileToken, KeptToken, environment_token, signed_out
+from gateway.client.access import LOCK_FILE, FileToken, KeptToken, environment_token, signed_out
 from gateway.client.api_version import find_version, number_of
 from gateway.client.asking import AccessToken, Answer, Gateway, open_http
 from gateway.client.files import read_private, write_private
@@ -85,7 +85,7 @@ def token_of(
 
     from gateway.client.renewing import renewal_of
 
-    return KeptToken(store, folder / "lock", renewal_of(profile))
+    return KeptToken(store, folder / LOCK_FILE, renewal_of(profile))
 
 
 @contextmanager

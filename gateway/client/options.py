@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
-from gateway.client.trouble import Exit, Trouble
+from gateway.client.trouble import Exit, Trouble, printable
 
 _NAMES = ("gateway", "profile", "ca_file", "api_version", "timeout_seconds", "as_json")
 _SECONDS = 60.0
+_MOST_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,12 @@ def tell(trouble: Trouble, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(trouble.facts()), err=True)
         return
-    click.echo(f"{click.style('Error:', fg='red')} {trouble.sentence}", err=True)
-    if trouble.remedy:
-        click.echo(click.style(f"  → {trouble.remedy}", dim=True), err=True)
+    sentence, remedy = (
+        printable(words, _MOST_CHARACTERS) for words in (trouble.sentence, trouble.remedy)
+    )
+    click.echo(f"{click.style('Error:', fg='red')} {sentence}", err=True)
+    if remedy:
+        click.echo(click.style(f"  → {remedy}", dim=True), err=True)
 
 
 def client_command(

@@ -1,12 +1,16 @@
 """A gateway's URL as people type it -> the one form of it that is asked, or why it cannot be."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.client.trouble import Exit, Trouble, printable
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_ADDRESS = re.compile(r"[\w.:\[\]~/%-]+")
+"""Nothing that a shell or a terminal would take for more: an address is shown in commands to type."""
+_VISIBLE = re.compile(r"[!-~]+")
 _EXAMPLE = "write it as https://slurm.example.org"
 
 
@@ -31,7 +35,8 @@ def gateway_url(text: str) -> str:
     """
     typed = text.strip()
     parts = _split(typed if "://" in typed else f"https://{typed}")
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    is_web = parts.scheme in ("https", "http") and parts.hostname
+    if not is_web or not _ADDRESS.fullmatch(f"{parts.hostname}{parts.path}"):
         raise Trouble(Exit.WRONG_CALL, f"{printable(text)!r} is no URL of a gateway.", _EXAMPLE)
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise Trouble(
@@ -48,7 +53,22 @@ def gateway_url(text: str) -> str:
 
 def is_private(parts: SplitResult) -> bool:
     """Whether nobody on the way reads what is sent: TLS, or this machine itself."""
-    return parts.scheme == "https" or parts.hostname in _LOOPBACK
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts))
+
+
+def is_loopback(parts: SplitResult) -> bool:
+    """Whether it names this machine itself."""
+    return parts.hostname in LOOPBACK
+
+
+def is_private_url(text: str) -> bool:
+    """The same of a URL that somebody else wrote: a browser would be opened at file: or worse just as well."""
+    try:
+        parts = urlsplit(text)
+        is_whole = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        return False
+    return is_whole and is_private(parts) and bool(_VISIBLE.fullmatch(text))
 
 
 def profile_name(url: str) -> str:

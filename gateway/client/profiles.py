@@ -88,12 +88,7 @@ class Profiles:
 
     def keep(self, profile: Profile) -> None:
         """Write it and make it the default. Raises Trouble."""
-        if not _is_name(profile.name):
-            raise Trouble(
-                Exit.WRONG_CALL,
-                f"{printable(profile.name)!r} cannot be a profile's name.",
-                "use letters, digits and . _ -",
-            )
+        check_name(profile.name)
         content = {**asdict(profile), "scopes": list(profile.scopes)}
         write_private(self.folder_of(profile.name) / _PROFILE, content)
         write_private(self.folder / _DEFAULT, {"profile": profile.name})
@@ -106,6 +101,16 @@ class Profiles:
             raise Trouble(
                 Exit.LOCAL_FILE, f"{self.folder_of(name)} cannot be removed: {error.strerror}."
             ) from None
+
+
+def check_name(name: str) -> None:
+    """A profile's name is also its folder's. Raises Trouble."""
+    if not _is_name(name):
+        raise Trouble(
+            Exit.WRONG_CALL,
+            f"{printable(name)!r} cannot be a profile's name.",
+            "use letters, digits and . _ -",
+        )
 
 
 def home_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -82,7 +82,20 @@ class KeyringStore:
             text = self._keyring.get_password(_SERVICE, self._profile)
         except self._error as error:
             raise _locked(error) from None
-        return _tokens(json.loads(text)) if text else None
+        return _tokens(self._parsed(text)) if text else None
+
+    def _parsed(self, text: str) -> Mapping[str, Any]:
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise Trouble(
+                Exit.LOCAL_FILE,
+                f"What the keyring has for {_SERVICE}, {self._profile} is damaged.",
+                "sign in again with: slurm-gateway login",
+            )
+        return content
 
     def write(self, tokens: Tokens) -> None:
         """See TokenStore. A keyring that is not there, or has no room for it, raises Trouble."""

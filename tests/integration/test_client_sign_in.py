@@ -48,7 +48,7 @@ def test_a_person_signs_in_with_nothing_but_the_gateways_url(
 ) -> None:
     done = terminal.log_in(site.url, "alice", way)
     assert done.exit_code == 0, done.stderr
-    assert f"Signed in at {site.url}" in done.stdout
+    assert f"Signed in at {site.url} as alice;" in done.stdout
     assert stat.S_IMODE(tokens_file(terminal).stat().st_mode) == 0o600
     who = terminal.type("whoami", "--json")
     assert who.exit_code == 0, who.stderr

@@ -94,4 +94,4 @@ def _say(done: Mapping[str, Any], *, as_json: bool) -> None:
     """Nothing where all is well, as scancel does."""
     if done["error"] and not as_json:
         mark = click.style("Error:", fg="red")
-        click.echo(f"{mark} job {done['job_id']}: {done['error']}", err=True)
+        click.echo(f"{mark} job {done['job_id']}: {printable(done['error'])}", err=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 import httpx2
 
+from gateway.client.access import LOCK_FILE, locked
 from gateway.client.asking import open_http
+from gateway.client.claims import likely_user, unverified_claims
 from gateway.client.files import read_secret_file
 from gateway.client.metadata import (
     Endpoints,
@@ -20,9 +22,9 @@ from gateway.client.metadata import (
 from gateway.client.opening import VERSION_FILE
 from gateway.client.options import Options
 from gateway.client.place import gateway_url, profile_name
-from gateway.client.profiles import LOG_IN, Profile, Profiles, home_folder
-from gateway.client.token_store import Tokens, keep_first
-from gateway.client.trouble import Exit, Trouble
+from gateway.client.profiles import LOG_IN, Profile, Profiles, check_name, home_folder
+from gateway.client.token_store import Tokens, keep_first, store_of
+from gateway.client.trouble import Exit, Trouble, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,20 @@ def run(options: Options, url: str | None, wish: Wish) -> int:
     profiles = Profiles(home_folder())
     before = profiles.default() if options.profile is None else profiles.read(options.profile)
     address = _address(options, url, before)
+    name = options.profile or profile_name(address)
+    replaced = _replaced(profiles, name, address)
     ca_file = options.ca_file or _known_ca_file(before, address)
     with open_http(ca_file, options.timeout_seconds) as http:
-        profile, tokens = _sign_in(http, options, wish, address, ca_file)
-    folder = profiles.folder_of(profile.name)
-    if tokens is not None:
-        profile = replace(profile, store=keep_first(wish.store, profile.name, folder, tokens))
-    profiles.keep(profile)
+        profile, tokens = _sign_in(http, name, wish, address, ca_file)
+    folder = profiles.folder_of(name)
+    with locked(folder / LOCK_FILE):
+        if tokens is not None:
+            profile = replace(profile, store=keep_first(wish.store, name, folder, tokens))
+        if replaced is not None and (tokens is None or replaced.store != profile.store):
+            store_of(replaced.store, name, folder).clear()
+        profiles.keep(profile)
     (folder / VERSION_FILE).unlink(missing_ok=True)
-    _report(profile, as_json=options.as_json)
+    _report(profile, _name_in(tokens), as_json=options.as_json)
     return Exit.DONE
 
 
@@ -62,12 +69,25 @@ def _address(options: Options, url: str | None, before: Profile | None) -> str:
     return gateway_url(typed)
 
 
+def _replaced(profiles: Profiles, name: str, address: str) -> Profile | None:
+    """The profile whose place is taken. One of another gateway stays: what still asks there would send our token."""
+    check_name(name)
+    found = profiles.read(name)
+    if found is not None and found.url != address:
+        raise Trouble(
+            Exit.WRONG_CALL,
+            f"The profile {name} belongs to {found.url}.",
+            f"choose another name with --profile, or first: slurm-gateway logout --profile {name}",
+        )
+    return found
+
+
 def _known_ca_file(before: Profile | None, address: str) -> Path | None:
     return Path(before.ca_file) if before and before.ca_file and before.url == address else None
 
 
 def _sign_in(
-    http: httpx2.Client, options: Options, wish: Wish, address: str, ca_file: Path | None
+    http: httpx2.Client, name: str, wish: Wish, address: str, ca_file: Path | None
 ) -> tuple[Profile, Tokens | None]:
     registrations, own_name = read_registrations(http, address)
     if gateway_url(own_name) != address:
@@ -76,7 +96,6 @@ def _sign_in(
             f"The gateway at {address} calls itself {own_name}.",
             f"sign in with: slurm-gateway login {own_name}",
         )
-    name = options.profile or profile_name(address)
     trusted = str(ca_file.absolute()) if ca_file else ""
     if wish.token_file is not None:
         read_secret_file(wish.token_file, "the access token")
@@ -150,13 +169,24 @@ def _tokens(
     return signing_in.by_device(client) if way == "device" else signing_in.by_browser(client)
 
 
-def _report(profile: Profile, *, as_json: bool) -> None:
-    facts = {"profile": profile.name, "gateway": profile.url, "store": profile.store}
+def _name_in(tokens: Tokens | None) -> str:
+    return printable(likely_user(unverified_claims(tokens.access_token))) if tokens else ""
+
+
+def _report(profile: Profile, name: str, *, as_json: bool) -> None:
+    """With the name: who sees this machine's processes can have finished the sign-in as themselves."""
+    facts = {
+        "profile": profile.name,
+        "gateway": profile.url,
+        "store": profile.store,
+        "name": name,
+    }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
     where = "in the system's keyring" if profile.store == "keyring" else "in a file of your own"
     if profile.way == "token-file":
         where = f"read from {profile.secret_file}"
-    click.echo(f"{click.style('Signed in', fg='green')} at {profile.url}; tokens are {where}.")
+    who = f" as {click.style(name, bold=True)}" if name else ""
+    click.echo(f"{click.style('Signed in', fg='green')} at {profile.url}{who}; tokens are {where}.")
     click.echo("Try: slurm-gateway jobs", err=True)

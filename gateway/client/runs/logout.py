@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from gateway.client.access import LOCK_FILE, locked
 from gateway.client.opening import profile_of
 from gateway.client.options import Options
 from gateway.client.profiles import LOG_IN, Profile, Profiles, home_folder
@@ -19,8 +20,9 @@ def run(options: Options) -> int:
     if profile is None:
         raise Trouble(Exit.NOT_PERMITTED, "You are not signed in here.", LOG_IN)
     store = store_of(profile.store, profile.name, profiles.folder_of(profile.name))
-    revoked = _revoke(profile, _read(store))
-    store.clear()
+    with locked(profiles.folder_of(profile.name) / LOCK_FILE):
+        revoked = _revoke(profile, _read(store))
+        store.clear()
     profiles.forget(profile.name)
     facts = {"profile": profile.name, "gateway": profile.url, "revoked": revoked}
     if options.as_json:

@@ -9,7 +9,7 @@ import click
 
 from gateway.client.opening import open_cluster
 from gateway.client.options import Options
-from gateway.client.trouble import Exit
+from gateway.client.trouble import Exit, printable
 
 
 def run(options: Options) -> int:
@@ -51,9 +51,10 @@ def _controller(ping: Mapping[str, Any]) -> dict[str, Any]:
 
 def _print(facts: Mapping[str, Any]) -> None:
     click.echo(
-        f"{facts['gateway']}  Slurm {facts['slurm']}, API {facts['api_version']},"
+        f"{facts['gateway']}  Slurm {printable(facts['slurm'])}, API {facts['api_version']},"
         f" {facts['milliseconds']:g} ms"
     )
     for one in facts["controllers"]:
         state = click.style("UP", fg="green") if one["up"] else click.style("DOWN", fg="red")
-        click.echo(f"Slurmctld({one['mode']}) at {one['host']} is {state}")
+        mode, host = printable(one["mode"]), printable(one["host"])
+        click.echo(f"Slurmctld({mode}) at {host} is {state}")

@@ -12,7 +12,7 @@ from gateway.client.following import Patience, exit_code, follow
 from gateway.client.job import Job
 from gateway.client.opening import Cluster, open_cluster
 from gateway.client.options import Options
-from gateway.client.trouble import Exit
+from gateway.client.trouble import Exit, printable
 from gateway.client.values import duration
 
 
@@ -55,7 +55,7 @@ def _tell(job: Job, *, as_json: bool, moves: bool) -> None:
     if moves:
         click.echo("\r\x1b[K", nl=False, err=True)
     clock = time.strftime("%H:%M:%S")
-    click.echo(f"{clock}  job {job.shown_id}  {_summary(job)}")
+    click.echo(f"{clock}  job {printable(job.shown_id)}  {printable(_summary(job), 4096)}")
 
 
 def _progress(jobs: list[Job]) -> str:
@@ -63,4 +63,4 @@ def _progress(jobs: list[Job]) -> str:
     if len(jobs) > 1:
         return f"{over} of {len(jobs)} over"
     (job,) = jobs
-    return f"{job.shown_state}  {duration(job.elapsed_seconds(time.time()))}"
+    return f"{printable(job.shown_state)}  {duration(job.elapsed_seconds(time.time()))}"

@@ -35,6 +35,11 @@ def test_an_address_has_one_form(typed: str, url: str) -> None:
         ("https://slurm.example.org:port", "no URL"),
         ("https://slurm.example.org?x=1", "no user, query or fragment"),
         ("https://\x1b[31mslurm:x", "no URL"),
+        ("https://slurm.example.org/$(reboot)", "no URL"),
+        ("https://slurm.example.org/;reboot", "no URL"),
+        ("https://slurm.example.org/a b", "no URL"),
+        ("https://slurm.example.org`reboot`", "no URL"),
+        ("file://localhost/etc/passwd", "no URL"),
     ],
 )
 def test_what_is_no_private_address_is_refused_before_anything_is_sent(
