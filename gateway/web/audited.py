@@ -68,7 +68,12 @@ class Audited:
             scope["headers"], client[0] if client else None
         )
         record.granted, record.rule = True, _RULE
-        answering = _Answering(record, send)
+
+        async def close() -> None:
+            record.total_seconds = self._now() - began
+            await self._audit.close(record)
+
+        answering = _Answering(record, send, close)
         try:
             if not path.startswith(_LOGOUT_TOKENS):
                 digest = _token_digest(scope["headers"])
@@ -84,16 +89,22 @@ class Audited:
             _log.exception("request %s: the portal failed", record.request_id)
             await answering.refuse(Denied(Reason.INTERNAL_ERROR))
         finally:
-            record.total_seconds = self._now() - began
-            await self._audit.close(record)
+            await answering.close()
 
 
 class _Answering:
-    """Passes an answer on, adds the request id, and writes into the record what went out."""
+    """Passes an answer on, adds the request id, and writes into the record what goes out.
 
-    def __init__(self, record: AuditRecord, send: AsgiSend) -> None:
+    The record is closed before the last part leaves: nobody has an answer that the audit does not know.
+    """
+
+    def __init__(
+        self, record: AuditRecord, send: AsgiSend, close: Callable[[], Awaitable[None]]
+    ) -> None:
         self._record = record
         self._send = send
+        self._close = close
+        self._is_closed = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -104,7 +115,15 @@ class _Answering:
         else:
             self._record.bytes_out += len(message.get("body", b""))
             self._record.complete = not message.get("more_body", False)
+            if self._record.complete:
+                await self.close()
         await self._send(message)
+
+    async def close(self) -> None:
+        """Once, however the answer ends."""
+        if not self._is_closed:
+            self._is_closed = True
+            await self._close()
 
     def _note_status(self, status: int) -> None:
         if status >= _FIRST_ERROR_STATUS and not self._record.code:

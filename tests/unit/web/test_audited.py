@@ -38,14 +38,15 @@ class World:
         await send({"type": "http.response.body", "body": b"a page"})
 
     async def ask(self, path: bytes = b"/", *headers: tuple[bytes, bytes]) -> int:
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request"}
-
         async def send(message: Any) -> None:
             self.messages.append(message)
 
         self.messages.clear()
-        scope = {
+        await self.pages(self.scope(path, *headers), self.receive, send)
+        return int(self.messages[0]["status"])
+
+    def scope(self, path: bytes, *headers: tuple[bytes, bytes]) -> Scope:
+        return {
             "type": "http",
             "method": "GET",
             "raw_path": path,
@@ -53,8 +54,9 @@ class World:
             "headers": headers,
             "client": ("192.0.2.7", 40000),
         }
-        await self.pages(scope, receive, send)
-        return int(self.messages[0]["status"])
+
+    async def receive(self) -> dict[str, Any]:
+        return {"type": "http.request"}
 
 
 async def test_a_page_is_counted_by_its_address_and_then_shown() -> None:
@@ -63,6 +65,20 @@ async def test_a_page_is_counted_by_its_address_and_then_shown() -> None:
     assert world.counted == [("192.0.2.7", None)]
     (record,) = world.records
     assert (record.granted, record.status, record.code) == (True, 200, "")
+
+
+async def test_the_record_is_closed_once_and_before_the_last_part_of_the_answer_leaves() -> None:
+    world = World()
+    seen: list[int] = []
+
+    async def send(message: Any) -> None:
+        seen.append(len(world.records))
+
+    world.refusal = REFUSAL
+    await world.pages(world.scope(b"/"), world.receive, send)
+    world.refusal = None
+    await world.pages(world.scope(b"/"), world.receive, send)
+    assert seen == [0, 1, 1, 2]
 
 
 async def test_what_is_too_much_is_a_problem_the_page_is_not_asked_and_the_record_says_so() -> None:
