@@ -14,8 +14,9 @@ from gateway.request.body_json import BodyRefused, read_body
 from gateway.request.media_type import JSON
 from gateway.slurm_api.field_rules import Cap, Choice, FieldRules, is_environment
 from gateway.slurm_api.field_values import size_of, words_of
-from gateway.slurm_api.fields import CONTAINERS, JOBS, RULED, folded
+from gateway.slurm_api.fields import CONTAINERS, DEADLY, JOBS, RULED, folded
 from gateway.slurm_api.forced_fields import Unwritable, write_forced
+from gateway.slurm_api.versions import VersionRange
 
 _PROMPT_BYTES = 65_536
 """Larger bodies are read in a thread: parsing this much takes 0.1 ms, 4 MiB take 11 ms."""
@@ -85,6 +86,8 @@ class BodyRules:
         except BodyRefused as refused:
             raise Denied(Reason.BODY_MALFORMED, str(refused), detail=_detail(refused)) from None
         group = RULED[call.operation.name].group
+        if group == JOBS:
+            _check_deadly(VersionRange.parse(call.version).first, top)
         first: Denied | None = None
         for role in call.roles:
             rules = self._by_role[role][group]
@@ -167,6 +170,20 @@ def _objects(value: Any, path: str) -> Iterator[tuple[str, _Object]]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _objects(item, f"{path[:-1]}[{index}].")
+
+
+def _check_deadly(version: int, top: _Object) -> None:
+    for path, found in _objects(top, ""):
+        for name, value in found.items():
+            versions = DEADLY.get(folded(name))
+            if versions is not None and versions.covers(version) and value != []:
+                shown = f"{path}{name}"[:_SHOWN_CHARACTERS]
+                raise Denied(
+                    Reason.FIELD_FORBIDDEN,
+                    f"{shown}: ends slurmrestd in {versions}",
+                    detail=f"{shown} ends slurmrestd in {versions}: leave it out, or use a later API version.",
+                    members={"field": shown},
+                )
 
 
 def _check_object(rules: FieldRules, path: str, found: _Object) -> None:

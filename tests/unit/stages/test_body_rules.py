@@ -10,6 +10,7 @@ from gateway.denial import Denied, Reason
 from gateway.edges.spool import memory_body
 from gateway.model import Admission, AuthorizedCall, Target
 from gateway.slurm_api import read_catalogue
+from gateway.slurm_api.fields import PRIVILEGED
 from gateway.slurm_api.policy import Policy, parse_policy
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
@@ -157,6 +158,19 @@ async def test_a_field_that_a_version_cannot_be_given_refuses_the_job() -> None:
     assert denied.members == {"field": "reboot"}
     written = await world.settle(SUBMIT, job(name="x"))
     assert written == job(name="x", reboot=False)
+
+
+@pytest.mark.parametrize("rules", [{}, {"permit_fields": list(PRIVILEGED)[:1]}])
+async def test_what_ends_slurmrestd_is_refused_in_the_versions_where_it_does(
+    rules: dict[str, Any],
+) -> None:
+    world = World(user=user(**rules))
+    bodies = [job(argv=value) for value in (["a"], "a", "", None, 0, [None], {"set": False})]
+    for body in (*bodies, job(ARGV=["a"]), {"script": "#!", "argv": ["a"]}):
+        denied = await refused(world, OLD_SUBMIT, body)
+        assert denied.reason is Reason.FIELD_FORBIDDEN
+        assert await world.settle(SUBMIT, body) == body
+    assert await world.settle(OLD_SUBMIT, job(argv=[])) == job(argv=[])
 
 
 async def test_texts_and_numbers_survive_a_forced_field() -> None:
