@@ -100,7 +100,7 @@ RULED: Mapping[str, RuledOperation] = {
 """By Operation.name."""
 
 DEADLY: Mapping[str, VersionRange] = {"argv": VersionRange(36, 38)}
-"""Fields, folded, that end slurmrestd for everybody with any value but an empty list (null too; measured on 22.05.8)."""
+"""Fields, folded, that end slurmrestd for everybody with any value but an empty list (measured on 22.05.8)."""
 
 PRIVILEGED = ("user_id", "group_id", "job_id", "admin_comment", "site_factor")
 """What Slurm takes from privileged users only: refused unless a role permits it."""
