@@ -8,9 +8,9 @@ state directories, spools, metrics, and the answers that the gateways made thems
 
 import base64
 import json
-import mmap
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -60,18 +60,20 @@ _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("a token", re.compile(rb"eyJ[\w-]{10,}\.(?:eyJ)?[\w-]{10,}\.[\w-]{20,}")),
     ("a token in base64", re.compile(rb"(?:ZXlK|QmVhcmVyIGV5S)[\w+/-]{60,}")),
     ("a private key", re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
-    ("the canary", re.compile(b"|".join(map(re.escape, forms(CANARY.encode()))))),
 )
+_CANARY = forms(CANARY.encode())
 
 
 def search(folder: Path) -> list[Leak]:
     """Every secret below the folder that no exception covers."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
-    keys = list(_keys(files))
+    keys = defaultdict(list)
+    for place, name, key in _keys(files):
+        keys[place].append((name, key))
     leaks = []
     for path in files:
         if not _is_exempt(path):
-            own = [(name, key) for place, name, key in keys if place in path.parents]
+            own = [one for place in path.parents if place in keys for one in keys[place]]
             leaks += [Leak(path, what) for what in _in_file(path, own)]
     return leaks
 
@@ -80,7 +82,7 @@ def _is_exempt(path: Path) -> bool:
     return any(fnmatch(path.name, pattern) for pattern, _ in EXCEPTIONS)
 
 
-def _keys(files: Iterable[Path]) -> Iterator[tuple[Path, str, re.Pattern[bytes]]]:
+def _keys(files: Iterable[Path]) -> Iterator[tuple[Path, str, list[bytes]]]:
     """(folder below which it must not be, name, what to look for) of every key file.
 
     A state directory's keys must not be in the folder around it either, where logs and audit are.
@@ -93,28 +95,28 @@ def _keys(files: Iterable[Path]) -> Iterator[tuple[Path, str, re.Pattern[bytes]]
             content = bytes.fromhex(json.loads(content)["key"])
         if len(content) >= _LEAST_KEY_BYTES and b"PRIVATE KEY" not in content:
             place = path.parent.parent if path.parent.name == "state" else path.parent
-            looked_for = b"|".join(map(re.escape, forms(content)))
-            yield place, path.name, re.compile(looked_for)
+            yield place, path.name, forms(content)
 
 
-def _in_file(path: Path, keys: list[tuple[str, re.Pattern[bytes]]]) -> Iterator[str]:
+def _in_file(path: Path, keys: list[tuple[str, list[bytes]]]) -> Iterator[str]:
     try:
-        with path.open("rb") as file:
-            content = _content(file.fileno(), is_packed=path.suffix == ".gz")
-            yield from (what for what, pattern in _PATTERNS if pattern.search(content))
-            yield from (f"the key of {name}" for name, key in keys if key.search(content))
+        content = _content(path)
     except FileNotFoundError:
         return
+    yield from (what for what, pattern in _PATTERNS if pattern.search(content))
+    # Searched for one by one: many times faster than one expression of them all (measured).
+    if any(form in content for form in _CANARY):
+        yield "the canary"
+    for name, key in keys:
+        if any(form in content for form in key):
+            yield f"the key of {name}"
 
 
-def _content(descriptor: int, *, is_packed: bool) -> bytes | mmap.mmap:
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix != ".gz":
+        return content
     try:
-        mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
-    except ValueError:  # it is empty
-        return b""
-    if not is_packed:
-        return mapped
-    try:
-        return zlib.decompressobj(wbits=31).decompress(mapped, _MOST_UNPACKED_BYTES)
+        return zlib.decompressobj(wbits=31).decompress(content, _MOST_UNPACKED_BYTES)
     except zlib.error:  # a test has broken it
-        return mapped
+        return content

@@ -21,6 +21,8 @@ EVERY_CLASS = [
 EVERYTHING = {"authorize": {"roles": {"user": {"allow": EVERY_CLASS}}}}
 
 MOST_JOBS = 100
+COMPONENTS = frozenset({"20.11", "22.05"})
+"""Whose documents have the numbers of components wrong."""
 HELD = ["--hold"]
 KINDS = [
     ["--wrap=true"],
@@ -81,7 +83,8 @@ class Site:
         self._sbatch(["--wrap=true"], user="carol")  # who has no association
         self._until(lambda: self._squeue("--states=all").count("COMPLETED") > 1)
         self._cancel_a_running_one()
-        self._submit_one_of_two_components()
+        if self.release.release.slurm in COMPONENTS:
+            self._submit_one_of_two_components()
 
     def _sbatch(self, options: list[str], user: str = "alice") -> str:
         fixed = ["--parsable", "--chdir=/tmp", "--output=/dev/null"]
@@ -105,7 +108,7 @@ class Site:
         known = ["sacct", "-a", "-n", "-P", "-o", "JobIDRaw", "-s", "PD,R,CD,F,CA"]
         self._until(lambda: str(int(job) + 1) in self.release.run(*known).split())
 
-    def _until(self, is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    def _until(self, is_so: Callable[[], bool], seconds: float = 200.0) -> None:
         deadline = time.monotonic() + seconds
         while not is_so():
             assert time.monotonic() < deadline

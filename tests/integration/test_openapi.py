@@ -151,7 +151,7 @@ def test_the_example_of_a_submission_fits_its_schema_and_runs(
         )
         assert first == again
         job = f"/slurm/{slurm_release.api_versions[0]}/job/{first}"
-        wait_until(partial(_is_done, gateway, job, token), 60, path)
+        wait_until(partial(_is_done, gateway, job, token), 200, path)
 
 
 def _is_done(gateway: GatewayProcess, path: str, token: str) -> bool:
