@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import httpx2
 
 from gateway.client.place import LOOPBACK, Place
-from gateway.client.refusals import explain_refusal, explain_slurm
+from gateway.client.refusals import explain_refusal, explain_slurm, retry_after_in
 from gateway.client.trouble import Exit, Trouble, printable
 
 _UNAUTHENTICATED, _TOO_MANY = 401, 429
@@ -23,7 +23,6 @@ _REDIRECTS = range(300, 400)
 _VERSION = "slurm-gateway"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750 section 2.1."""
-_SECONDS = re.compile(r"[0-9]{1,9}")
 DIRECT: Mapping[str, httpx2.BaseTransport | None] = {
     f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK
 }
@@ -182,9 +181,8 @@ def _pause_seconds(response: httpx2.Response) -> float | None:
     """How long to wait for one's turn; None where that is not the matter, or too long to wait here."""
     if response.status_code != _TOO_MANY or not _is_problem(response):
         return None
-    after = response.headers.get("retry-after", "")
-    is_near = _SECONDS.fullmatch(after) and int(after) <= _LONGEST_TURN_SECONDS
-    return float(after) if is_near else None
+    after = retry_after_in(response.headers)
+    return float(after) if after is not None and after <= _LONGEST_TURN_SECONDS else None
 
 
 def _is_problem(response: httpx2.Response) -> bool:

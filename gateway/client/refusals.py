@@ -1,5 +1,6 @@
 """A problem document of the gateway, or errors of Slurm -> one sentence, what to do, and an exit code."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,13 @@ _ON_THE_WAY = frozenset({*range(1000, 2000), *range(5000, 6000)})
 _SERVER_ERROR = 500
 _NEVER_SENT = frozenset({"rate-exceeded", "concurrency-exceeded", "busy", "shutting-down"})
 _LAST_PLAIN_ERROR = (0, None)
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+def retry_after_in(headers: Mapping[str, str]) -> int | None:
+    """The seconds of Retry-After (RFC 9110, 10.2.3); None without them, and for a date."""
+    after = headers.get("retry-after", "")
+    return int(after) if _SECONDS.fullmatch(after) else None
 
 
 def explain_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> Trouble:
@@ -38,8 +46,7 @@ def explain_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[st
         problem=code,
         status=status,
     )
-    after = headers.get("retry-after", "")
-    trouble.retry_after_seconds = float(after) if after.isdigit() else None
+    trouble.retry_after_seconds = retry_after_in(headers)
     trouble.never_ran = problem.get("outcome") == "not-run" or code in _NEVER_SENT
     return trouble
 
@@ -59,8 +66,8 @@ def _remedy(status: int, code: str, headers: Mapping[str, str]) -> str:
         return _REMEDIES[code]
     if status == _UNAUTHENTICATED:
         return _LOG_IN
-    after = headers.get("retry-after", "")
-    if after.isdigit():
+    after = retry_after_in(headers)
+    if after is not None:
         return f"try again in {after} s"
     return "try again in a moment" if status in _BUSY else ""
 
