@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +76,7 @@ class Site:
     gateway: GatewayProcess
     token: str
     answers: list[Answer] = field(default_factory=list)
+    _made: list[str] = field(default_factory=list)
 
     def fill(self) -> None:
         """Submit a job of each kind, and wait until the short ones have ended."""
@@ -89,9 +91,16 @@ class Site:
     def _sbatch(self, options: list[str], user: str = "alice") -> str:
         fixed = ["--parsable", "--chdir=/tmp", "--output=/dev/null"]
         try:
-            return self.release.run("sbatch", *fixed, *options, user=user).strip()
+            made = self.release.run("sbatch", *fixed, *options, user=user).strip()
         except LabError:
             return ""
+        self._made.append(made)
+        return made
+
+    def cancel(self) -> None:
+        """Its own jobs, because others share the release."""
+        with suppress(LabError):  # most have ended
+            self.release.run("scancel", *self._made)
 
     def _cancel_a_running_one(self) -> None:
         """Its step has no exit code in the accounting."""

@@ -13,7 +13,6 @@ from gateway.openapi.own_part import Publisher
 from gateway.openapi.source import read_source
 from lab.gateway import GatewayProcess
 from lab.identity_provider import IdentityProvider
-from lab.jobs import cancel_all
 from lab.slurm import SlurmRelease
 from tests.integration.conftest import _start
 from tests.integration.openapi_answers import EVERYTHING, Site, contradictions, versions_of
@@ -32,14 +31,14 @@ def site(
     """Everything is asked once for all tests of a release."""
     folder: Path = tmp_path_factory.mktemp("openapi") / slurm_release.name
     gateway: GatewayProcess = _start(slurm_release, identity_provider, folder, EVERYTHING)
+    found = Site(slurm_release, gateway, identity_provider.token_for("alice"))
     try:
-        found = Site(slurm_release, gateway, identity_provider.token_for("alice"))
         found.fill()
         found.ask_all(versions_of(served(found)))
         yield found
     finally:
         gateway.stop()
-        cancel_all(slurm_release.layout)
+        found.cancel()
 
 
 def served(site: Site) -> dict[str, Any]:
