@@ -47,6 +47,8 @@ OWN = frozenset(
     }
 )
 """What two submissions of one job never share."""
+NAMED_BY_ID = frozenset({"StdErr", "StdIn", "StdOut"})
+"""Paths with the job's id in them. Elsewhere its digits are somebody's number: job 500 asked for 500M."""
 _PAIR = re.compile(r"(\S+?)=(.*?)(?= [A-Za-z:/]+=|$)")
 _MARKER = re.compile(r" ?idempotency:[A-Za-z0-9_-]+")
 
@@ -108,7 +110,11 @@ def described(release: SlurmRelease) -> dict[str, dict[str, str]]:
         pairs = dict(_PAIR.findall(line.strip()))
         job_id = pairs["JobId"]
         own = re.compile(rf"(?<!\d){job_id}(?!\d)")
-        kept = {name: own.sub("ID", value) for name, value in pairs.items() if name not in OWN}
+        kept = {
+            name: own.sub("ID", value) if name in NAMED_BY_ID else value
+            for name, value in pairs.items()
+            if name not in OWN
+        }
         kept["Comment"] = _MARKER.sub("", kept.get("Comment", "")).strip()
         jobs[job_id] = {name: value for name, value in kept.items() if value}
     return jobs

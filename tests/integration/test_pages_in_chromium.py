@@ -126,6 +126,7 @@ def test_the_keyboard_is_enough_to_sign_in_end_a_session_and_sign_out(
     focus(page, "Lab University")
     page.keyboard.press("Enter")
     page.wait_for_url(f"{site.provider.issuer}/**")
+    expect(page.get_by_label("User")).to_be_focused()
     page.keyboard.type("alice")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="My access")).to_be_visible()

@@ -229,7 +229,8 @@ def test_idle_connections_that_stop_slurmrestd_do_not_stop_the_gateway(
             stack.enter_context(
                 socket.create_connection(("127.0.0.1", release.ports["slurmrestd"]))
             )
-        assert not answers_directly(release, target), "it serves 124 connections, idle ones too"
+        # A queue that overflowed lets a later one overtake until the kernel has sent again.
+        eventually(lambda: not answers_directly(release, target), 30)
     eventually(lambda: answers_directly(release, target), 30)
     running = gateway(release)
     token = identity_provider.token_for("alice")
