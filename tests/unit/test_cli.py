@@ -25,6 +25,7 @@ CLIENT = [
     "nodes",
     "partitions",
     "ping",
+    "run-folder",
     "submit",
     "watch",
     "whoami",
