@@ -26,6 +26,7 @@ CLIENT = [
     "partitions",
     "ping",
     "run-folder",
+    "slurm-token",
     "submit",
     "watch",
     "whoami",
