@@ -16,12 +16,14 @@ from tests.configurations import usable
 CLIENT_LIBRARIES = frozenset({"authlib", "filelock", "httpx2", "keyring", "tabulate", "ssl"})
 CLIENT = [
     "cancel",
+    "completion",
     "diag",
     "history",
     "job",
     "jobs",
     "login",
     "logout",
+    "manual",
     "nodes",
     "partitions",
     "ping",
