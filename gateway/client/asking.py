@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import httpx2
 
+from gateway.client.capped import MOST_BYTES, cap
 from gateway.client.place import LOOPBACK, Place
 from gateway.client.refusals import explain_refusal, explain_slurm, retry_after_in
 from gateway.client.trouble import Exit, Trouble, printable
@@ -46,14 +48,24 @@ class Answer:
     content: Mapping[str, Any]
 
 
-def open_http(ca_file: Path | None, timeout_seconds: float) -> httpx2.Client:
-    """A client that trusts the system's authorities, or those of the file alone, and follows no redirect."""
+def open_http(
+    ca_file: Path | None, timeout_seconds: float, most_bytes: int = MOST_BYTES
+) -> httpx2.Client:
+    """A client that trusts the system's authorities, or those of the file alone, and follows no redirect.
+
+    An answer of more than `most_bytes`, or a compressed one, raises Trouble.
+    """
     return httpx2.Client(
         verify=trusted(ca_file),
         timeout=timeout_seconds,
         follow_redirects=False,
         mounts=DIRECT,
-        headers={"User-Agent": _VERSION, "Accept": "application/json"},
+        headers={
+            "User-Agent": _VERSION,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        },
+        event_hooks={"response": [partial(cap, most_bytes=most_bytes)]},
     )
 
 
@@ -117,6 +129,10 @@ class Gateway:
         self._http = http
         self._token = token
         self._sleep = sleep
+
+    def token(self) -> str:
+        """The token of the next request; a secret. Raises Trouble."""
+        return self._token()
 
     def ask(
         self,

@@ -13,6 +13,7 @@ from gateway.client.values import whole
 _ASK_AGAIN = frozenset({"idempotency-in-progress", "outcome-unknown"})
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 _MOST_SECONDS = 300.0
+_AWAY = frozenset({502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,17 @@ def submit(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
     tell: Callable[[str], None] = lambda _: None,
+    most_seconds: float = _MOST_SECONDS,
 ) -> Submitted:
     """Send it, and where no answer comes send it again with the same key: the gateway runs it once.
+
+    With 0 `most_seconds` it is sent once, and whoever calls asks again.
 
     Raises Trouble: with Exit.UNDECIDED and the key where in the end nobody knows, and with what
     was wrong otherwise. Then nothing was submitted.
     """
     may_have_run = False
-    deadline = now() + _MOST_SECONDS
+    deadline = now() + most_seconds
     for pause in (*_PAUSES, *[_PAUSES[-1]] * 100):
         try:
             return _send(cluster, body, key)
@@ -76,19 +80,27 @@ def _wait_seconds(trouble: Trouble, pause: float) -> float | None:
     """How long until the same question makes sense; None where it never does."""
     if trouble.problem in _ASK_AGAIN:
         return trouble.retry_after_seconds
-    if trouble.code is Exit.UNAVAILABLE:
+    if trouble.code is Exit.UNAVAILABLE or (_is_strangers(trouble) and trouble.status in _AWAY):
         return trouble.retry_after_seconds or pause
     return None
 
 
+def _is_strangers(trouble: Trouble) -> bool:
+    """Somebody between us and the gateway answered in their own words, as proxies do where it is away."""
+    return trouble.code is Exit.UNREADABLE_ANSWER and trouble.status > 0
+
+
 def _final(trouble: Trouble, key: str, *, may_have_run: bool) -> Trouble:
     """A refusal of Slurm's or of the gateway's own is an answer: nothing runs."""
-    if trouble.code is Exit.UNDECIDED or (trouble.code is Exit.UNAVAILABLE and may_have_run):
-        return Trouble(
-            Exit.UNDECIDED,
-            f"Whether the job was submitted is not known: {trouble.sentence}",
-            f"ask again with the same key, which submits nothing twice: --idempotency-key {key}",
-            problem=trouble.problem,
-            status=trouble.status,
-        )
-    return trouble
+    is_open = trouble.code is Exit.UNAVAILABLE or _is_strangers(trouble)
+    if trouble.code is not Exit.UNDECIDED and not (is_open and may_have_run):
+        return trouble
+    final = Trouble(
+        Exit.UNDECIDED,
+        f"Whether the job was submitted is not known: {trouble.sentence}",
+        f"ask again with the same key, which submits nothing twice: --idempotency-key {key}",
+        problem=trouble.problem,
+        status=trouble.status,
+    )
+    final.retry_after_seconds = trouble.retry_after_seconds
+    return final
