@@ -353,6 +353,35 @@ def test_what_slurmctld_forgot_is_looked_up_in_the_accounting(
     assert answer_of(folder / place / "job.sh")["state"] == state
 
 
+@pytest.mark.parametrize(
+    ("accounting", "place", "code"),
+    [
+        ([("COMPLETED", 0), ("FAILED", 4), ("COMPLETED", 0)], "failed", 4),
+        ([("COMPLETED", 0), ("COMPLETED", 0), ("RUNNING", 0)], "done", 0),
+        (None, "done", 0),
+    ],
+    ids=["a task failed", "it comes later", "no accounting"],
+)
+def test_a_task_that_slurmctld_forgot_counts_too(
+    site: FolderGateway,
+    folder: Path,
+    accounting: list[tuple[str, int]] | None,
+    place: str,
+    code: int,
+) -> None:
+    drop(folder, "array.sh")
+    task = {"job_id": 3, "array_job_id": 1, "array_task_id": 2, "job_state": "COMPLETED"}
+    site.tell(JOB, Told(200, {"jobs": [task]}))
+    if accounting is not None:
+        records = [
+            {"job_id": 1, "state": {"current": state}, "exit_code": {"return_code": number}}
+            for state, number in accounting
+        ]
+        site.tell("GET /slurmdb/v0.0.42/job/1", Told(200, {"jobs": records}))
+    work(site.url, folder)
+    assert answer_of(folder / place / "array.sh")["exit_code"] == code
+
+
 def test_what_a_kill_left_of_the_last_line_is_no_line(tmp_path: Path) -> None:
     file = tmp_path / "journal"
     Journal(file).note("k1", name="a", job_id=7)
