@@ -22,6 +22,8 @@ _UNAUTHENTICATED, _TOO_MANY = 401, 429
 _TURNS, _LONGEST_TURN_SECONDS = 5, 10
 _FIRST_ERROR = 400
 _REDIRECTS = range(300, 400)
+_AWAY = frozenset({502, 503, 504})
+"""With words that are no gateway's: a proxy in front of it has nobody to ask."""
 _VERSION = "slurm-gateway"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750 section 2.1."""
@@ -242,17 +244,18 @@ def _object(response: httpx2.Response) -> Mapping[str, Any] | None:
 
 
 def _unreadable(response: httpx2.Response, url: str) -> Trouble:
+    """slurmrestd says some errors in a line of text; whatever else is no JSON is somebody's in between."""
     kind = printable(response.headers.get("content-type", "nothing that has a type"), 60)
-    if response.status_code >= _FIRST_ERROR and kind.startswith("text/plain"):
+    status = response.status_code
+    if status not in _AWAY and status >= _FIRST_ERROR and kind.startswith("text/plain"):
         said = printable(response.text, 160)
-        return Trouble(
-            Exit.REFUSED_BY_SLURM,
-            f"slurmrestd says {response.status_code}: {said}",
-            status=response.status_code,
-        )
-    return Trouble(
-        Exit.UNREADABLE_ANSWER,
-        f"{url} answered {response.status_code} with {kind}, which no gateway does.",
-        "check the gateway's address; a proxy or a login page may stand in between",
-        status=response.status_code,
-    )
+        return Trouble(Exit.REFUSED_BY_SLURM, f"slurmrestd says {status}: {said}", status=status)
+    if status in _AWAY:
+        code, remedy = Exit.UNAVAILABLE, "try again in a moment; a proxy says so in its stead"
+    else:
+        code = Exit.UNREADABLE_ANSWER
+        remedy = "check the gateway's address; a proxy or a login page may stand in between"
+    sentence = f"{url} answered {status} with {kind}, which no gateway does."
+    trouble = Trouble(code, sentence, remedy, status=status)
+    trouble.is_strangers = True
+    return trouble

@@ -13,7 +13,6 @@ from gateway.client.values import whole
 _ASK_AGAIN = frozenset({"idempotency-in-progress", "outcome-unknown"})
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 _MOST_SECONDS = 300.0
-_AWAY = frozenset({502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +79,14 @@ def _wait_seconds(trouble: Trouble, pause: float) -> float | None:
     """How long until the same question makes sense; None where it never does."""
     if trouble.problem in _ASK_AGAIN:
         return trouble.retry_after_seconds
-    if trouble.code is Exit.UNAVAILABLE or (_is_strangers(trouble) and trouble.status in _AWAY):
+    if trouble.code is Exit.UNAVAILABLE:
         return trouble.retry_after_seconds or pause
     return None
 
 
-def _is_strangers(trouble: Trouble) -> bool:
-    """Somebody between us and the gateway answered in their own words, as proxies do where it is away."""
-    return trouble.code is Exit.UNREADABLE_ANSWER and trouble.status > 0
-
-
 def _final(trouble: Trouble, key: str, *, may_have_run: bool) -> Trouble:
     """A refusal of Slurm's or of the gateway's own is an answer: nothing runs."""
-    is_open = trouble.code is Exit.UNAVAILABLE or _is_strangers(trouble)
+    is_open = trouble.code is Exit.UNAVAILABLE or trouble.is_strangers
     if trouble.code is not Exit.UNDECIDED and not (is_open and may_have_run):
         return trouble
     final = Trouble(

@@ -55,11 +55,12 @@ def run(options: Options) -> int:
 def _print(facts: dict[str, Any]) -> None:
     name = facts["slurm_user"] or facts["name"] or "somebody whose token has no name in it"
     click.echo(f"{click.style(name, bold=True)} at {facts['gateway']}")
-    shown = {**facts, "roles": ", ".join(facts["roles"])}
+    other_name = facts["name"] if facts["name"] != name else ""
+    shown = {**facts, "roles": ", ".join(facts["roles"]), "other_name": other_name}
     for label, key in (
         ("cluster", "cluster"),
         ("roles", "roles"),
-        ("signed in as", "name"),
+        ("token names", "other_name"),
         ("issuer", "issuer"),
         ("subject", "subject"),
         ("signed in by", "way"),
