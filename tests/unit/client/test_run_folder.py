@@ -393,6 +393,37 @@ def test_what_a_kill_left_of_the_last_line_is_no_line(tmp_path: Path) -> None:
     assert Journal(file).open_items() == []
 
 
+def test_a_journal_stays_as_long_as_what_is_open(tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    journal = Journal(file, most_lines=10)
+    journal.note("open", name="open.sh", job_id=7)
+    for number in range(200):
+        journal.note(f"k{number}", name="job.sh")
+        journal.note(f"k{number}", filed=True)
+        assert file.read_bytes().count(b"\n") <= 12
+    (item,) = Journal(file).open_items()
+    assert (item.key, item.name, item.job_id) == ("open", "open.sh", 7)
+
+
+def test_a_key_that_was_filed_and_forgotten_does_not_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    journal = Journal(file, most_lines=3)
+    journal.note("k", name="job.sh")
+    journal.note("k", job_id=1)
+    journal.note("k", filed=True)
+    assert file.read_bytes() == b""
+    assert Journal(file).open_items() == []
+
+
+def test_of_many_files_no_more_are_looked_into_than_there_is_room_for(folder: Path) -> None:
+    for number in range(50):
+        (folder / f"{number:02}.sh").write_text("#!/bin/sh\n")
+    incoming = Incoming(folder, 0.0)
+    seen = incoming.look(3)
+    assert (len(seen.whole), seen.waiting) == (3, 47)
+    assert incoming.look(0).whole == incoming.look(-1).whole == []
+
+
 @pytest.mark.parametrize("line", [b"\x00\n", b"[]\n", b"{}\n", b'{"key": 7}\n', b"\xff\n"])
 def test_a_journal_that_is_damaged_is_not_guessed_at(tmp_path: Path, line: bytes) -> None:
     file = tmp_path / "journal"
