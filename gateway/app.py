@@ -52,7 +52,7 @@ from gateway.edges.late_writes import LateWrites
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
-from gateway.model import AuditRecord, Risk
+from gateway.model import Admission, AuditRecord, Risk
 from gateway.pipeline import Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.slurm_api import Catalogue, read_catalogue
@@ -132,8 +132,16 @@ class Generation:
             self.enter_if_current,
             self.leave,
             self.limit.of_repeats,
+            self.holds,
         )
         self.serving = replace(self.serving, ended=self.leave, express=express)
+
+    def holds(self, admission: Admission) -> bool:
+        """Whether the first stages remember the caller as the same one."""
+        request, identity, user = admission[:3]
+        return self.identification.authenticate.holds(
+            request, identity
+        ) and self.mapped.map_user.holds(identity, user)
 
     def enter(self) -> Serving:
         """One more request; `leave` ends it."""
