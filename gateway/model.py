@@ -55,6 +55,16 @@ class Browser(NamedTuple):
     origin: str
 
 
+class CacheWish(NamedTuple):
+    """How the client takes an answer that need not be asked for anew.
+
+    `coding` is a content coding, "" for none; `maximum_age_seconds` is None where any age will do.
+    """
+
+    coding: str = ""
+    maximum_age_seconds: float | None = None
+
+
 class InboundRequest(NamedTuple):
     """One request after receive. `length` is None for a chunked body and 0 for none."""
 
@@ -72,6 +82,8 @@ class InboundRequest(NamedTuple):
     browser: Browser | None = None
     """None where nobody can sign in, and for clients that are no browser."""
     if_none_match: str = ""
+    cache_wish: CacheWish | None = None
+    """None where nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -195,6 +207,13 @@ class Lease(Protocol):
     def release(self) -> None: ...
 
 
+class NoLease:
+    """Of nothing: for what does without."""
+
+    def release(self) -> None:
+        """Nothing is given back."""
+
+
 class Beside(Protocol):
     """What is brought to disk while the request's records are; whatever it is, both are waited for."""
 
@@ -234,7 +253,7 @@ class Admission(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Everything that forward needs. `slot` is the right to one upstream connection.
+    """Everything that forward needs. `slot` is the right to one upstream connection, or a NoLease.
 
     `beside` is what was begun while the first record was written; it goes on when this is sent.
     """

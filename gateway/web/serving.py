@@ -35,7 +35,7 @@ class Upstream(Protocol):
 
 
 class FilterAnswer(Protocol):
-    """An answer without the jobs of others. Raises Denied or UpstreamFailed."""
+    """An answer without what its client may not see, or does not want. Raises Denied or UpstreamFailed."""
 
     async def __call__(self, admission: Admission, answer: Answer, /) -> Answer: ...
 
@@ -58,5 +58,7 @@ class Serving:
     """The same where only memory is held."""
     ended: Callable[[], None] = lambda: None
     """Called once for each request that was begun."""
+    finish: FilterAnswer | None = None
+    """Makes of an answer that is kept what this client gets; without it, nothing is kept."""
     express: Express | None = None
     """For reads that repeat; without it, all are served by visits."""
