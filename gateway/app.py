@@ -357,6 +357,7 @@ def make_serving(
         body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
         minimum_bytes_per_second=config.forward.minimum_bytes_per_second,
         only_own_jobs=caching.only_own_jobs,
+        select=caching.select,
         finish=caching.finish,
     )
 

@@ -10,6 +10,7 @@ from gateway.edges.cache_entries import Entries
 from gateway.edges.cached_reads import CachedReads, Slots, Terms, Upstream
 from gateway.edges.cached_views import CachedViews, FilterAnswer
 from gateway.edges.generations import Floors, MemoryGenerations
+from gateway.edges.selected_answers import select_streamed
 from gateway.model import Admission
 from gateway.stages.cache import Lifetimes
 
@@ -29,6 +30,7 @@ class Caching:
 
     upstream: Upstream
     only_own_jobs: FilterAnswer
+    select: FilterAnswer = select_streamed
     finish: FilterAnswer | None = None
     goes_without_slot: Callable[[Admission], bool] | None = None
     entries: Entries | None = None
@@ -44,4 +46,4 @@ def make_cache(section: Cache, behind: Behind, shelf: Shelf) -> Caching:
     floors = Floors(shelf.take("cache-generations", MemoryGenerations))
     upstream = CachedReads(behind.upstream, behind.slots, entries, floors, terms)
     views = CachedViews(behind.only_own_jobs)
-    return Caching(upstream, views.own_jobs, views.finish, lifetimes.is_kept, entries)
+    return Caching(upstream, views.own_jobs, views.select, views.finish, lifetimes.is_kept, entries)

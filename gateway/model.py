@@ -167,6 +167,20 @@ class Operation:
         object.__setattr__(self, "name", name)
 
 
+class Selection(NamedTuple):
+    """What a client wants of a list. Made only by authorize, from the parameters `gateway.`.
+
+    `operation` is Operation.name; no `fields` means whole items, `limit` 0 all of them. `wanted` has the
+    values that will do for each filter; `cursor` is a place and the name of the item before it.
+    """
+
+    operation: str
+    fields: tuple[tuple[str, ...], ...] = ()
+    wanted: tuple[tuple[str, frozenset[str]], ...] = ()
+    limit: int = 0
+    cursor: tuple[int, str] | None = None
+
+
 class AuthorizedCall(NamedTuple):
     """What will be asked of slurmrestd. Made only by authorize.
 
@@ -186,6 +200,7 @@ class AuthorizedCall(NamedTuple):
     """The body has to be looked at before it is forwarded."""
     own_jobs_only: bool = False
     """The call reaches jobs, and may reach the caller's own alone."""
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

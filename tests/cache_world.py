@@ -106,6 +106,8 @@ class CacheWorld:
             answer = await self.reads.send(grant._replace(admission=admission))
             if admission.call.own_jobs_only:
                 answer = await self.views.own_jobs(admission, answer)
+            if admission.call.selection is not None:
+                answer = await self.views.select(admission, answer)
             return await self.views.finish(admission, answer)
 
     async def text(self, grant: Grant | None = None, **changes: object) -> bytes:

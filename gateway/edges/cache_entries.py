@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from itertools import islice
 
+from gateway.slurm_api.list_index import ListIndex
 from gateway.stages.forward import AnswerHead
 
 Key = tuple[tuple[str, str], bytes, str]
@@ -16,13 +17,20 @@ _LOOKS = 2
 
 
 class View:
-    """One body in all the codings that were asked for. None stands for a coding that is no shorter."""
+    """One body in all the codings that were asked for. None stands for a coding that is no shorter.
 
-    __slots__ = ("body", "forms", "tag")
+    `headers` are what only this part of an answer says. `index` is made when parts of it are asked for.
+    """
 
-    def __init__(self, body: bytes, tag: str) -> None:
+    __slots__ = ("body", "forms", "headers", "index", "tag")
+
+    def __init__(
+        self, body: bytes, tag: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
         self.body = body
         self.tag = tag
+        self.headers = headers
+        self.index: ListIndex | None = None
         self.forms: dict[str, bytes | None] = {}
 
 

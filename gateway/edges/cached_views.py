@@ -12,8 +12,17 @@ from gateway.edges.cached_reads import tag_of
 from gateway.edges.codings import ENCODERS
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.one_flight import OneFlight
+from gateway.edges.selected_answers import (
+    index_of,
+    put_in,
+    refusal,
+    select_indexed,
+    select_streamed,
+    selection_of,
+)
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission
+from gateway.slurm_api.list_index import ListIndex
 from gateway.stages.cache import has_tag, told_headers
 from gateway.stages.forward import own_head, with_length
 
@@ -22,6 +31,9 @@ _NOT_MODIFIED = 304
 _LEAST_CODED_BYTES = 1024
 """Shorter bodies fit into a packet as they are."""
 _WORK_SECONDS = 30.0
+_MOST_VIEWS = 256
+"""Of one entry; further ones are made for each who asks."""
+_VIEW_BYTES = 1024
 _SUFFIX = {"": "", "zstd": "-z", "gzip": "-g"}
 """A coding makes another representation, whose tag is another (RFC 9110 section 8.8.3.3)."""
 
@@ -39,6 +51,7 @@ class CachedViews:
         self._only_own_jobs = only_own_jobs
         self._threads = FewThreads(1)
         self._viewing: OneFlight[tuple[Entry, Hashable], View] = OneFlight()
+        self._indexing: OneFlight[View, ListIndex] = OneFlight()
         self._coding: OneFlight[tuple[View, str], None] = OneFlight()
 
     async def own_jobs(self, admission: Admission, answer: Answer) -> Answer:
@@ -65,6 +78,46 @@ class CachedViews:
         finally:
             whole.close()
         return view
+
+    async def select(self, admission: Admission, answer: Answer) -> Answer:
+        """See FilterAnswer. Of what is left after the filter above, if there was one."""
+        if not isinstance(answer, CachedAnswer):
+            return await select_streamed(admission, answer)
+        user, base, lent = admission.user, answer.view, answer.lent
+        key = ("selected", base.tag, selection_of(admission), user.name, user.uid)
+        view = lent.entry.views.get(key)
+        if view is None:
+            view = await self._viewing.join(
+                (lent.entry, key), lambda: self._selected(admission, lent.again(), base, key)
+            )
+        return _viewed(answer, view)
+
+    async def _selected(self, admission: Admission, lent: Lent, base: View, key: Hashable) -> View:
+        try:
+            index = base.index or await self._indexing.join(
+                base, lambda: self._index(admission, lent.again(), base)
+            )
+            page = await select_indexed(admission, index)
+            body = put_in(index.body, index.begin, index.end, page)
+            view = View(body, tag_of(body), page.headers)
+        except ValueError as error:
+            lent.give_back()
+            raise refusal(error) from None
+        if len(lent.entry.views) < _MOST_VIEWS:
+            lent.entry.views[key] = view
+            lent.grow(len(body) + _VIEW_BYTES)
+        lent.give_back()
+        return view
+
+    async def _index(self, admission: Admission, lent: Lent, base: View) -> ListIndex:
+        """One parse for everybody who wants parts."""
+        try:
+            index = await index_of(admission, base.body)
+            base.index = index
+            lent.grow(index.size)
+            return index
+        finally:
+            lent.give_back()
 
     async def finish(self, admission: Admission, answer: Answer) -> Answer:
         """As it goes out."""
@@ -102,7 +155,8 @@ def ready(admission: Admission, answer: CachedAnswer) -> CachedAnswer:
     status, kind, sighting = _OK, lent.entry.kind, answer.sighting
     if has_tag(request.if_none_match, tag):
         status, body, kind, coding = _NOT_MODIFIED, b"", b"", ""
-    head = own_head(status, len(body), told_headers(kind, tag, coding, sighting))
+    told = (*told_headers(kind, tag, coding, sighting), *view.headers)
+    head = own_head(status, len(body), told)
     final = CachedAnswer(head, body, lent.again(), view, sighting)
     final.seconds = answer.seconds
     answer.close()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.edges.selected_answers import select_streamed
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission, AuthorizedCall, Grant, InboundRequest
 from gateway.pipeline import Pipeline
@@ -58,6 +59,8 @@ class Serving:
     """The same where only memory is held."""
     ended: Callable[[], None] = lambda: None
     """Called once for each request that was begun."""
+    select: FilterAnswer = select_streamed
+    """Leaves of a list what its client wants of it."""
     finish: FilterAnswer | None = None
     """Makes of an answer that is kept what this client gets; without it, nothing is kept."""
     express: Express | None = None
