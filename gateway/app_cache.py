@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from gateway.app_shelf import Shelf
 from gateway.config.cache import Cache
 from gateway.edges.cache_entries import Entries
-from gateway.edges.cached_reads import CachedReads, Slots, Terms, Upstream
+from gateway.edges.cached_reads import CachedReads, Slots, Terms
 from gateway.edges.cached_views import CachedViews, FilterAnswer
 from gateway.edges.generations import Floors, MemoryGenerations
+from gateway.edges.guarded_upstream import GuardedUpstream, Upstream
 from gateway.edges.selected_answers import select_streamed
 from gateway.model import Admission
+from gateway.stages.breaker import Breaker
 from gateway.stages.cache import Lifetimes
 
 
@@ -41,9 +43,16 @@ def make_cache(section: Cache, behind: Behind, shelf: Shelf) -> Caching:
     if not section.enabled:
         return Caching(behind.upstream, behind.only_own_jobs)
     lifetimes = Lifetimes(section.seconds, section.slow_seconds, section.seconds_by_operation)
-    terms = Terms(lifetimes, section.refresh_seconds, section.maximum_answer_bytes, time.monotonic)
+    terms = Terms(
+        lifetimes,
+        section.refresh_seconds,
+        section.stale_seconds,
+        section.maximum_answer_bytes,
+        time.monotonic,
+    )
+    guarded = GuardedUpstream(behind.upstream, Breaker(section.pause_seconds, time.monotonic))
     entries = Entries(section.maximum_bytes)
     floors = Floors(shelf.take("cache-generations", MemoryGenerations))
-    upstream = CachedReads(behind.upstream, behind.slots, entries, floors, terms)
+    upstream = CachedReads(guarded, behind.slots, entries, floors, terms)
     views = CachedViews(behind.only_own_jobs)
     return Caching(upstream, views.own_jobs, views.select, views.finish, lifetimes.is_kept, entries)

@@ -182,6 +182,11 @@ class Reason(Enum):
         "Whether the first request with this Idempotency-Key ran is not known.",
     )
     # forward
+    SLURM_UNAVAILABLE = (
+        "slurm-unavailable",
+        503,
+        "Slurm did not answer lately; it is asked again in a moment.",
+    )
     UPSTREAM_UNREACHABLE = ("upstream-unreachable", 502, "slurmrestd cannot be reached.")
     UPSTREAM_TIMEOUT = ("upstream-timeout", 504, "slurmrestd did not answer in time.")
     UPSTREAM_INVALID = ("upstream-invalid", 502, "slurmrestd's answer could not be read.")

@@ -9,6 +9,7 @@ from gateway.edges.cached_answer import CachedAnswer
 from gateway.edges.cached_reads import CachedReads, Terms
 from gateway.edges.cached_views import CachedViews
 from gateway.edges.generations import Floors, MemoryGenerations
+from gateway.edges.guarded_upstream import GuardedUpstream
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.upstream_answer import Answer, Failure, UpstreamFailed
 from gateway.model import (
@@ -22,6 +23,7 @@ from gateway.model import (
     Secret,
     UpstreamCredential,
 )
+from gateway.stages.breaker import Breaker
 from gateway.stages.cache import Lifetimes
 from gateway.stages.forward import read_head
 from tests.fakes import FakeClock, FakeLease, make_identity, make_request, make_user
@@ -88,14 +90,21 @@ class Slurm:
 class CacheWorld:
     """`ask` goes the whole way: the flight or the entry, own jobs where the call says so, and the form."""
 
-    def __init__(self, maximum_bytes: int = 1_000_000, maximum_answer_bytes: int = 100_000) -> None:
+    def __init__(
+        self,
+        maximum_bytes: int = 1_000_000,
+        maximum_answer_bytes: int = 100_000,
+        stale_seconds: float = 0.0,
+    ) -> None:
         self.slurm = Slurm()
         self.clock = FakeClock()
         self.entries = Entries(maximum_bytes)
         self.floors = Floors(MemoryGenerations())
         lifetimes = Lifetimes(1.0, 5.0, {})
-        terms = Terms(lifetimes, 0.25, maximum_answer_bytes, self.clock)
-        self.reads = CachedReads(self.slurm, self.slurm, self.entries, self.floors, terms)
+        terms = Terms(lifetimes, 0.25, stale_seconds, maximum_answer_bytes, self.clock)
+        self.breaker = Breaker(5.0, self.clock)
+        guarded = GuardedUpstream(self.slurm, self.breaker)
+        self.reads = CachedReads(guarded, self.slurm, self.entries, self.floors, terms)
         self.views = CachedViews(only_own_jobs)
 
     async def ask(self, grant: Grant | None = None, **changes: object) -> Answer:

@@ -21,6 +21,10 @@ class Cache(Section):
     """The same for nodes, partitions, licences and diag."""
     seconds_by_operation: dict[str, Lifetime] = Field(default_factory=dict)
     """The same for single operations; 0 is never kept: { "GET /slurmdb/*/jobs" = 10.0 }."""
+    stale_seconds: Lifetime = 60.0
+    """How much longer it is used while Slurm does not answer; `Cache-Status` says so. 0: not at all."""
+    pause_seconds: Seconds = 5.0
+    """After slurmctld or slurmdbd did not answer, how long nobody asks it; each further pause is twice as long."""
     refresh_seconds: Seconds = 0.25
     """`Cache-Control: no-cache` or `max-age` in a request gets a fresh answer, but none is made more often."""
     maximum_bytes: Bytes = 268_435_456

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
+from gateway.denial import Denied, Reason
 from gateway.edges.cache_entries import Entries, Entry, Key, View
 from gateway.edges.cached_answer import CachedAnswer, Lent, plain_answer
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.generations import Floors
+from gateway.edges.guarded_upstream import is_away
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
 from gateway.model import AuthorizedCall, CacheWish, Clock, Grant, Identity, Lease
 from gateway.stages.cache import (
@@ -28,6 +30,15 @@ from gateway.stages.cache import (
 from gateway.stages.forward import may_change_state
 
 _OK = 200
+_AWAY = frozenset(
+    {
+        Reason.SLURM_UNAVAILABLE,
+        Reason.UPSTREAM_UNREACHABLE,
+        Reason.UPSTREAM_TIMEOUT,
+        Reason.UPSTREAM_INVALID,
+    }
+)
+"""What a kept answer helps against."""
 _AT_ONCE_BYTES = 262_144
 """The tag of a body of this size is made in 0.15 ms, not worth a thread."""
 _WORK_SECONDS = 30.0
@@ -38,6 +49,9 @@ class Upstream(Protocol):
 
     def send(self, grant: Grant) -> Coroutine[Any, Any, Answer]: ...
 
+    def check(self, call: AuthorizedCall, /) -> None:
+        """Raises Denied where it is known that nobody would answer."""
+
 
 class Slots(Protocol):
     """A fair share of slurmrestd's few connections."""
@@ -47,10 +61,13 @@ class Slots(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long answers are used, how often somebody may ask for a fresh one, and how large one may be."""
+    """How long answers are used, how often somebody may ask for a fresh one, how much longer one does while
+    Slurm is away, and how large one may be.
+    """
 
     lifetimes: Lifetimes
     least_seconds: float
+    stale_seconds: float
     maximum_answer_bytes: int
     monotonic: Clock
 
@@ -115,6 +132,7 @@ class CachedReads:
 
     async def _write(self, grant: Grant) -> Answer:
         """What was read before it is over says nothing to its user any more, whatever became of it."""
+        self._upstream.check(grant.admission.call)
         names = [_name(grant, concern.value) for concern in concerns_of_write(grant.admission.call)]
         await self._advance(names)
         try:
@@ -139,7 +157,26 @@ class CachedReads:
         flight, is_mine = self._flight(key, grant, floor, now - least), False
         if flight is None:
             flight, is_mine = self._begin(key, grant, seconds), True
-        return await self._wait(flight, grant, _missed(entry, wish, seconds, now, not is_mine))
+        sighting = _missed(entry, wish, seconds, now, not is_mine)
+        oldest = now - seconds - self._terms.stale_seconds
+        if entry is None or entry.number < floor or entry.since <= oldest:
+            return await self._wait(flight, grant, sighting)
+        lent = Lent(self._entries, entry)
+        try:
+            answer = await self._wait(flight, grant, sighting)
+        except Denied as denied:
+            if denied.reason not in _AWAY:
+                lent.give_back()
+                raise
+        except BaseException:
+            lent.give_back()
+            raise
+        else:
+            if not is_away(answer):
+                lent.give_back()
+                return answer
+            answer.close()
+        return plain_answer(lent, _stale(entry, self._terms.monotonic(), seconds))
 
     def at_once(self, grant: Grant) -> CachedAnswer | None:
         """An answer that is there, if that can be told without waiting."""
@@ -220,7 +257,8 @@ class CachedReads:
             self._entries.give_back(length)
             raise
         now = self._terms.monotonic()
-        entry = Entry(answer.head, view, flight.number, now, now + seconds)
+        spent_at = now + seconds + self._terms.stale_seconds
+        entry = Entry(answer.head, view, flight.number, now, spent_at)
         flight.lent = Lent(self._entries, entry)
         self._entries.put(key, entry, now)
 
@@ -276,6 +314,10 @@ def _name(grant: Grant, concern: str) -> str:
 def _hit(entry: Entry, now: float, seconds: float) -> Sighting:
     age = now - entry.since
     return Sighting(Found.HIT, seconds - age, age)
+
+
+def _stale(entry: Entry, now: float, seconds: float) -> Sighting:
+    return _hit(entry, now, seconds)._replace(detail=Reason.SLURM_UNAVAILABLE.code)
 
 
 def _missed(

@@ -100,7 +100,8 @@ class Sighting(NamedTuple):
     def note(self) -> str:
         """For the audit; empty where slurmrestd was asked for this very request."""
         if self.found is Found.HIT:
-            return f"answered from the cache, {self.age_seconds:.1f} s old"
+            why = ", because Slurm did not answer" if self.detail else ""
+            return f"answered from the cache, {self.age_seconds:.1f} s old{why}"
         return "shared the answer of an equal request" if self.is_collapsed else ""
 
     @property
