@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from gateway.app_access import describe_access
 from gateway.app_audit import Recording, make_recording
+from gateway.app_cache import Behind, Caching, make_cache
 from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import (
     Identification,
@@ -29,7 +30,7 @@ from gateway.app_openapi import Parts, has_docs_page, make_answering, open_docum
 from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
-from gateway.app_throttle import make_anonymous_budget, make_failure_budget
+from gateway.app_throttle import make_anonymous_budget, make_failure_budget, make_limit
 from gateway.app_upstream import (
     Issuing,
     Surroundings,
@@ -39,10 +40,9 @@ from gateway.app_upstream import (
     make_upstream,
 )
 from gateway.config.gateway import Gateway
-from gateway.config.limit import Rates
 from gateway.denial import Reason
 from gateway.edges.anonymous_requests import AnonymousRequests
-from gateway.edges.buckets import MemoryBuckets, read_rate
+from gateway.edges.buckets import MemoryBuckets
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts
 from gateway.edges.few_threads import FewThreads
@@ -52,7 +52,7 @@ from gateway.edges.late_writes import LateWrites
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
-from gateway.model import Admission, AuditRecord, Risk
+from gateway.model import Admission, AuditRecord
 from gateway.pipeline import Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.slurm_api import Catalogue, read_catalogue
@@ -61,7 +61,7 @@ from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
-from gateway.stages.limit import Limit, Rate
+from gateway.stages.limit import Limit
 from gateway.stages.own_jobs import OwnJobs
 from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
@@ -107,6 +107,7 @@ class Generation:
     recording: Recording
     limit: Limit
     idempotent: Idempotent
+    caching: Caching
     attempts: AttemptMemory
     serving: Serving
     portal: Audited
@@ -176,11 +177,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
-    check_body, limit = make_check_body(config), make_limit(config, buckets)
-    policy = make_policy(config.authorize, workshop.catalogue)
-    around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
-    idempotent = make_idempotent(config.idempotency, around, shelf)
-    authorize = make_authorize(config, workshop.catalogue, policy)
+    idempotent, caching = _make_forwarding(config, workshop, upstream, slots, shelf)
+    check_body, limit = make_check_body(config), make_limit(config.limit, buckets)
+    policy, authorize = _make_authorizing(config, workshop.catalogue)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
@@ -194,9 +193,11 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         audit=files.recording.trail,
         check_key=idempotent.check_key,
         remember_key=idempotent.remember_key,
+        goes_without_slot=caching.goes_without_slot,
     )
-    parts = Parts(upstream, slots, idempotent.upstream, shelf, issuing.hand_out)
-    serving = make_serving(config, check_body, pipeline, make_answering(config, authorize, parts))
+    parts = Parts(upstream, slots, caching.upstream, shelf, issuing.hand_out)
+    answering = make_answering(config, authorize, parts)
+    serving = make_serving(config, check_body, pipeline, answering, caching)
     return Generation(
         config=config,
         shelf=shelf,
@@ -208,11 +209,27 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         recording=files.recording,
         limit=limit,
         idempotent=idempotent,
+        caching=caching,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
         portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
         signing_in=files.signing_in,
     )
+
+
+def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Authorize]:
+    policy = make_policy(config.authorize, catalogue)
+    return policy, make_authorize(config, catalogue, policy)
+
+
+def _make_forwarding(
+    config: Gateway, workshop: Workshop, upstream: Upstream, slots: FairSlots, shelf: Shelf
+) -> tuple[Idempotent, Caching]:
+    """What stands before slurmrestd, from the inside out."""
+    around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
+    idempotent = make_idempotent(config.idempotency, around, shelf)
+    behind = Behind(idempotent.upstream, slots, only_own_jobs)
+    return idempotent, make_cache(config.cache, behind, shelf)
 
 
 class _Files(NamedTuple):
@@ -288,6 +305,7 @@ def make_receive(config: Gateway) -> Receive:
         trust_unix_peer=server.trust_unix_peer,
         accept_yaml=config.receive.accept_yaml,
         has_sessions=bool(config.sign_in.clients),
+        has_cache=config.cache.enabled,
     )
 
 
@@ -312,19 +330,6 @@ def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
     return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
 
 
-def make_limit(config: Gateway, buckets: MemoryBuckets) -> Limit:
-    """Rates by class; the counters are the process's, whatever is reloaded."""
-    return Limit(read_rates(config.limit.rates), buckets, config.limit.concurrent_per_identity)
-
-
-def read_rates(rates: Rates) -> dict[Risk, Rate]:
-    """One rate for each class, by the class's name in small letters."""
-    return {
-        risk: read_rate(risk.lower(), getattr(rates, risk.lower().replace("-", "_")))
-        for risk in Risk
-    }
-
-
 def make_portal(
     config: Gateway, files: _Files, policy: Policy, catalogue: Catalogue, receive: FirstStage
 ) -> Audited:
@@ -344,7 +349,11 @@ def make_portal(
 
 
 def make_serving(
-    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Forwarding
+    config: Gateway,
+    check_body: CheckBody,
+    pipeline: Pipeline,
+    upstream: Forwarding,
+    caching: Caching,
 ) -> Serving:
     """What the proxy serves requests with."""
     section = config.receive
@@ -356,7 +365,9 @@ def make_serving(
         body_limit=check_body.limit_for,
         body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
         minimum_bytes_per_second=config.forward.minimum_bytes_per_second,
-        only_own_jobs=only_own_jobs,
+        only_own_jobs=caching.only_own_jobs,
+        select=caching.select,
+        finish=caching.finish,
     )
 
 

@@ -1,12 +1,28 @@
-"""[limit] -> what keeps an address from failing, or from asking without a token, too often."""
+"""[limit] -> what keeps an identity from asking, and an address from failing or asking without a token, too often."""
 
 import time
 
 from gateway.app_shelf import Shelf
-from gateway.config.limit import Limit
+from gateway.config.limit import Limit, Rates
 from gateway.edges.anonymous_requests import AnonymousMemory, AnonymousRequests
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
+from gateway.model import Risk
+from gateway.stages.limit import Limit as LimitStage
+from gateway.stages.limit import Rate
+
+
+def make_limit(section: Limit, buckets: MemoryBuckets) -> LimitStage:
+    """Rates by class; the counters are the process's, whatever is reloaded."""
+    return LimitStage(read_rates(section.rates), buckets, section.concurrent_per_identity)
+
+
+def read_rates(rates: Rates) -> dict[Risk, Rate]:
+    """One rate for each class, by the class's name in small letters."""
+    return {
+        risk: read_rate(risk.lower(), getattr(rates, risk.lower().replace("-", "_")))
+        for risk in Risk
+    }
 
 
 def make_failure_budget(section: Limit, buckets: MemoryBuckets, shelf: Shelf) -> FailedAttempts:

@@ -17,7 +17,6 @@ from gateway.app import (
     make_body_rules,
     make_check_body,
     make_receive,
-    read_rates,
 )
 from gateway.app_identity import (
     make_authenticate,
@@ -27,6 +26,7 @@ from gateway.app_identity import (
 )
 from gateway.app_policy import make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
+from gateway.app_throttle import read_rates
 from gateway.commands.described_roles import describe_fields
 from gateway.commands.explanation import Explanation, print_for_people, print_json
 from gateway.commands.logs import configure_logging

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from gateway.config.audit import Audit, FileSink, Sink, SyslogSink
 from gateway.config.authenticate import Authenticate
 from gateway.config.authorize import Authorize
+from gateway.config.cache import Cache
 from gateway.config.credential import Attach, Mint, Passthrough
 from gateway.config.map_user import MapUser
 from gateway.config.problem import Problem, suggest
@@ -17,6 +18,7 @@ from gateway.config.server import Server
 from gateway.config.sign_in import SignIn
 from gateway.config.step_up import find_impossible_rules, find_unknowable_acr
 from gateway.slurm_api import Catalogue, read_catalogue
+from gateway.slurm_api.kept import may_be_kept
 from gateway.slurm_api.policy import parse_policy, read_names
 
 
@@ -42,9 +44,7 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
         case {"audit": Audit() as audit}:
             found += _sinks(audit)
     catalogue = read_catalogue()
-    match sections:
-        case {"receive": Receive() as receive}:
-            found += _body_caps(receive, catalogue)
+    found += _named_operations(sections, catalogue)
     match sections:
         case {"authorize": Authorize() as authorize}:
             found += (Problem(*one) for one in parse_policy(authorize.roles, catalogue)[1])
@@ -150,6 +150,15 @@ def _tls_without_tls(place: str, sink: SyslogSink) -> Iterator[Problem]:
             yield Problem(f"{place}.{name}", f"does not go with {sink.address}", remedy)
 
 
+def _named_operations(sections: Mapping[str, BaseModel], catalogue: Catalogue) -> Iterator[Problem]:
+    match sections:
+        case {"receive": Receive() as receive}:
+            yield from _body_caps(receive, catalogue)
+    match sections:
+        case {"cache": Cache() as cache}:
+            yield from _lifetimes(cache, catalogue)
+
+
 def _body_caps(receive: Receive, catalogue: Catalogue) -> Iterator[Problem]:
     known = [entry.operation.name for entry in catalogue.entries if entry.operation.takes_body]
     for operation, cap in receive.maximum_body_bytes_by_operation.items():
@@ -161,3 +170,13 @@ def _body_caps(receive: Receive, catalogue: Catalogue) -> Iterator[Problem]:
         if cap > receive.maximum_body_bytes:
             remedy = "single operations can only have smaller caps"
             yield Problem(place, f"{cap} is more than maximum_body_bytes", remedy)
+
+
+def _lifetimes(cache: Cache, catalogue: Catalogue) -> Iterator[Problem]:
+    known = [entry.operation.name for entry in catalogue.entries if may_be_kept(entry.operation)]
+    for operation in cache.seconds_by_operation:
+        if operation not in known:
+            place = f'cache.seconds_by_operation."{operation}"'
+            near = get_close_matches(operation, known, n=1)
+            remedy = f'did you mean "{near[0]}"?' if near else "see `slurm-gateway operations`"
+            yield Problem(place, "is no operation whose answers can be kept", remedy)

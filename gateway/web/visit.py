@@ -113,8 +113,13 @@ class Visit:
         self._answer = answer = await serving.upstream.send(grant)
         if admission.call.own_jobs_only:
             self._answer = answer = await serving.only_own_jobs(admission, answer)
+        if admission.call.selection is not None:
+            self._answer = answer = await serving.select(admission, answer)
         if changes:
             await self._note_result(answer)
+        elif serving.finish is not None:
+            self._answer = answer = await serving.finish(admission, answer)
+            record.note = answer.note
         await self._deliver(answer)
         if serving.express is not None and self._client.memo is not None:
             self._open_lane(serving.express, self._client.memo, grant)
