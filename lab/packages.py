@@ -20,6 +20,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "chroot": ("debootstrap", "debian-archive-keyring"),
     "nginx": ("nginx",),
     "chromium": ("chromium",),
+    "shells": ("man-db", "mandoc", "zsh", "fish"),
     "systemd": ("systemd", "libseccomp2"),
     "bench": ("nginx", "haproxy", "apache2", "libapache2-mod-auth-openidc", "wrk"),
 }
