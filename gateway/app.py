@@ -169,7 +169,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
-    idempotent, caching = _make_forwarding(config, workshop, upstream, slots, shelf)
+    idempotent, caching = _make_forwarding(config, workshop, (upstream, slots, issuing), shelf)
     check_body, limit = make_check_body(config), make_limit(config.limit, buckets)
     policy, authorize = _make_authorizing(config, workshop.catalogue)
     pipeline = Pipeline(
@@ -214,12 +214,16 @@ def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Au
 
 
 def _make_forwarding(
-    config: Gateway, workshop: Workshop, upstream: Upstream, slots: FairSlots, shelf: Shelf
+    config: Gateway,
+    workshop: Workshop,
+    parts: tuple[Upstream, FairSlots, Issuing],
+    shelf: Shelf,
 ) -> tuple[Idempotent, Caching]:
     """What stands before slurmrestd, from the inside out."""
+    upstream, slots, issuing = parts
     around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config.idempotency, around, shelf)
-    behind = Behind(idempotent.upstream, slots, only_own_jobs)
+    behind = Behind(idempotent.upstream, slots, only_own_jobs, issuing.issue)
     return idempotent, make_cache(config.cache, behind, shelf)
 
 
