@@ -9,13 +9,13 @@ import socket
 import time
 from collections.abc import Sequence
 
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.app import Generation
 from gateway.app_running import Application
 from gateway.edges.upstream_connection import Credential, UpstreamConnection
+from gateway.web.server import asgi3
 
 ROUNDS = 60
 WARM_UP = 5
@@ -90,16 +90,7 @@ def connect_instantly(generation: Generation, answer: bytes) -> None:
 
 def server_connections(application: Application, count: int) -> list[HttpToolsProtocol]:
     """Connections of clients to the server's own protocol."""
-    config = Config(
-        application,
-        interface="asgi3",
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-    )
+    config = asgi3(application)
     config.load()
     protocol, state, loop = application.protocol(), ServerState(), asyncio.get_running_loop()
     connections = [protocol(config, state, {}, loop) for _ in range(count)]
@@ -108,25 +99,27 @@ def server_connections(application: Application, count: int) -> list[HttpToolsPr
     return connections
 
 
-async def repeat(connections: Sequence[HttpToolsProtocol], data: bytes, times: int) -> None:
-    """Send the request on each of them, wait for all answers, and again."""
-    for _ in range(times):
-        for connection in connections:
-            connection.data_received(data)
+async def repeat(
+    connections: Sequence[HttpToolsProtocol], requests: Sequence[bytes], times: int
+) -> None:
+    """Send a request on each of them, wait for all answers, and again; the requests take turns."""
+    for turn in range(times):
+        for number, connection in enumerate(connections):
+            connection.data_received(requests[(number + turn) % len(requests)])
         # the server has no event for it
         while not all(connection.cycle.response_complete for connection in connections):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
 async def microseconds(
-    connections: Sequence[HttpToolsProtocol], data: bytes, requests: int
+    connections: Sequence[HttpToolsProtocol], requests: Sequence[bytes], count: int
 ) -> float:
     """Return the CPU time of one request, of the round that was disturbed least."""
-    times = max(1, requests // len(connections) // ROUNDS)
-    await repeat(connections, data, WARM_UP)
+    times = max(1, count // len(connections) // ROUNDS)
+    await repeat(connections, requests, WARM_UP * len(requests))
     best = float("inf")
     for _ in range(ROUNDS):
         started = time.thread_time()
-        await repeat(connections, data, times)
+        await repeat(connections, requests, times)
         best = min(best, (time.thread_time() - started) / times / len(connections) * 1e6)
     return best

@@ -26,8 +26,14 @@ from gateway.app_identity import (
     make_map_user,
     make_trust,
 )
-from gateway.app_openapi import Parts, has_docs_page, make_documents, open_documents
-from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
+from gateway.app_openapi import Parts, has_docs_page, make_answering, open_documents
+from gateway.app_policy import (
+    BuildError,
+    make_body_rules,
+    make_conditions,
+    make_policy,
+    make_step_up,
+)
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
 from gateway.app_throttle import make_anonymous_budget, make_failure_budget, make_limit
@@ -52,14 +58,13 @@ from gateway.edges.late_writes import LateWrites
 from gateway.edges.own_answers import only_own_jobs
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
-from gateway.model import AuditRecord
+from gateway.model import Admission, AuditRecord
 from gateway.pipeline import Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import Policy
 from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
-from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
 from gateway.stages.limit import Limit
 from gateway.stages.own_jobs import OwnJobs
@@ -76,8 +81,6 @@ from gateway.web.serving import Upstream as Forwarding
 from gateway.web.sign_in.pages import DOCS_PATH, Pages
 
 _NSS_THREADS = 8
-_PARSING_THREADS = 1
-"""Two would take turns at the one interpreter lock, and let the event loop wait for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,6 @@ class Generation:
     recording: Recording
     limit: Limit
     idempotent: Idempotent
-    caching: Caching
     attempts: AttemptMemory
     serving: Serving
     portal: Audited
@@ -133,8 +135,16 @@ class Generation:
             self.enter_if_current,
             self.leave,
             self.limit.of_repeats,
+            self.holds,
         )
         self.serving = replace(self.serving, ended=self.leave, express=express)
+
+    def holds(self, admission: Admission) -> bool:
+        """Whether the first stages remember the caller as the same one."""
+        request, identity, user = admission[:3]
+        return self.identification.authenticate.holds(
+            request, identity
+        ) and self.mapped.map_user.holds(identity, user)
 
     def enter(self) -> Serving:
         """One more request; `leave` ends it."""
@@ -187,8 +197,9 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         remember_key=idempotent.remember_key,
         goes_without_slot=caching.goes_without_slot,
     )
-    documents = make_documents(config, authorize, Parts(upstream, slots, caching.upstream, shelf))
-    serving = make_serving(config, check_body, pipeline, documents, caching)
+    parts = Parts(upstream, slots, caching.upstream, shelf, issuing.hand_out)
+    answering = make_answering(config, authorize, parts)
+    serving = make_serving(config, check_body, pipeline, answering, caching)
     return Generation(
         config=config,
         shelf=shelf,
@@ -200,7 +211,6 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         recording=files.recording,
         limit=limit,
         idempotent=idempotent,
-        caching=caching,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
         portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
@@ -214,10 +224,7 @@ def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Au
 
 
 def _make_forwarding(
-    config: Gateway,
-    workshop: Workshop,
-    parts: tuple[Upstream, FairSlots, Issuing],
-    shelf: Shelf,
+    config: Gateway, workshop: Workshop, parts: tuple[Upstream, FairSlots, Issuing], shelf: Shelf
 ) -> tuple[Idempotent, Caching]:
     """What stands before slurmrestd, from the inside out."""
     upstream, slots, issuing = parts
@@ -317,12 +324,6 @@ def make_authorize(config: Gateway, catalogue: Catalogue, policy: Policy) -> Aut
     challenge = bearer_challenge(metadata_url, "insufficient_scope", sentence)
     step_up = make_step_up(section, catalogue, metadata_url)
     return Authorize(catalogue, policy, make_conditions(section), challenge, step_up)
-
-
-def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
-    """What roles may ask for in bodies."""
-    by_role = {name: role.fields for name, role in policy.roles.items()}
-    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
 
 
 def make_portal(

@@ -30,14 +30,13 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Caching:
-    """The parts that others use, as they are without a cache. `entries` is None there, too."""
+    """The parts that others use, as they are without a cache."""
 
     upstream: Upstream
     only_own_jobs: FilterAnswer
     select: FilterAnswer = select_streamed
     finish: FilterAnswer | None = None
     goes_without_slot: Callable[[Admission], bool] | None = None
-    entries: Entries | None = None
 
 
 def make_cache(section: Cache, behind: Behind, shelf: Shelf) -> Caching:
@@ -60,4 +59,4 @@ def make_cache(section: Cache, behind: Behind, shelf: Shelf) -> Caching:
         sharing = Sharing(section.share_as, behind.issue, guarded, behind.slots, time.monotonic)
     upstream = CachedReads(guarded, behind.slots, entries, floors, terms, sharing)
     views = CachedViews(behind.only_own_jobs)
-    return Caching(upstream, views.own_jobs, views.select, views.finish, lifetimes.is_kept, entries)
+    return Caching(upstream, views.own_jobs, views.select, views.finish, lifetimes.is_kept)

@@ -146,6 +146,7 @@ class Risk(StrEnum):
     ACCT_JOB_WRITE = "ACCT-JOB-WRITE"
     ADMIN = "ADMIN"
     UTIL = "UTIL"
+    MINT_TOKEN = "MINT-TOKEN"  # noqa: S105 (a class of operations)
 
 
 @dataclass(frozen=True, slots=True)
