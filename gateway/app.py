@@ -27,7 +27,13 @@ from gateway.app_identity import (
     make_trust,
 )
 from gateway.app_openapi import Parts, has_docs_page, make_answering, open_documents
-from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
+from gateway.app_policy import (
+    BuildError,
+    make_body_rules,
+    make_conditions,
+    make_policy,
+    make_step_up,
+)
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
 from gateway.app_throttle import make_anonymous_budget, make_failure_budget, make_limit
@@ -59,7 +65,6 @@ from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import Policy
 from gateway.stages.audit import AuditTrail
 from gateway.stages.authorize import Authorize
-from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
 from gateway.stages.limit import Limit
 from gateway.stages.own_jobs import OwnJobs
@@ -76,8 +81,6 @@ from gateway.web.serving import Upstream as Forwarding
 from gateway.web.sign_in.pages import DOCS_PATH, Pages
 
 _NSS_THREADS = 8
-_PARSING_THREADS = 1
-"""Two would take turns at the one interpreter lock, and let the event loop wait for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,6 @@ class Generation:
     recording: Recording
     limit: Limit
     idempotent: Idempotent
-    caching: Caching
     attempts: AttemptMemory
     serving: Serving
     portal: Audited
@@ -177,7 +179,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
-    idempotent, caching = _make_forwarding(config, workshop, upstream, slots, shelf)
+    idempotent, caching = _make_forwarding(config, workshop, (upstream, slots, issuing), shelf)
     check_body, limit = make_check_body(config), make_limit(config.limit, buckets)
     policy, authorize = _make_authorizing(config, workshop.catalogue)
     pipeline = Pipeline(
@@ -209,7 +211,6 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         recording=files.recording,
         limit=limit,
         idempotent=idempotent,
-        caching=caching,
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
         portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
@@ -223,12 +224,13 @@ def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Au
 
 
 def _make_forwarding(
-    config: Gateway, workshop: Workshop, upstream: Upstream, slots: FairSlots, shelf: Shelf
+    config: Gateway, workshop: Workshop, parts: tuple[Upstream, FairSlots, Issuing], shelf: Shelf
 ) -> tuple[Idempotent, Caching]:
     """What stands before slurmrestd, from the inside out."""
+    upstream, slots, issuing = parts
     around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config.idempotency, around, shelf)
-    behind = Behind(idempotent.upstream, slots, only_own_jobs)
+    behind = Behind(idempotent.upstream, slots, only_own_jobs, issuing.issue)
     return idempotent, make_cache(config.cache, behind, shelf)
 
 
@@ -322,12 +324,6 @@ def make_authorize(config: Gateway, catalogue: Catalogue, policy: Policy) -> Aut
     challenge = bearer_challenge(metadata_url, "insufficient_scope", sentence)
     step_up = make_step_up(section, catalogue, metadata_url)
     return Authorize(catalogue, policy, make_conditions(section), challenge, step_up)
-
-
-def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
-    """What roles may ask for in bodies."""
-    by_role = {name: role.fields for name, role in policy.roles.items()}
-    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
 
 
 def make_portal(

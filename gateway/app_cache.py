@@ -12,6 +12,7 @@ from gateway.edges.cached_views import CachedViews, FilterAnswer
 from gateway.edges.generations import Floors, MemoryGenerations
 from gateway.edges.guarded_upstream import GuardedUpstream, Upstream
 from gateway.edges.selected_answers import select_streamed
+from gateway.edges.sharing import Issue, Sharing
 from gateway.model import Admission
 from gateway.stages.breaker import Breaker
 from gateway.stages.cache import Lifetimes
@@ -24,18 +25,18 @@ class Behind:
     upstream: Upstream
     slots: Slots
     only_own_jobs: FilterAnswer
+    issue: Issue
 
 
 @dataclass(frozen=True, slots=True)
 class Caching:
-    """The parts that others use, as they are without a cache. `entries` is None there, too."""
+    """The parts that others use, as they are without a cache."""
 
     upstream: Upstream
     only_own_jobs: FilterAnswer
     select: FilterAnswer = select_streamed
     finish: FilterAnswer | None = None
     goes_without_slot: Callable[[Admission], bool] | None = None
-    entries: Entries | None = None
 
 
 def make_cache(section: Cache, behind: Behind, shelf: Shelf) -> Caching:
@@ -53,6 +54,9 @@ def make_cache(section: Cache, behind: Behind, shelf: Shelf) -> Caching:
     guarded = GuardedUpstream(behind.upstream, Breaker(section.pause_seconds, time.monotonic))
     entries = Entries(section.maximum_bytes)
     floors = Floors(shelf.take("cache-generations", MemoryGenerations))
-    upstream = CachedReads(guarded, behind.slots, entries, floors, terms)
+    sharing = None
+    if section.private_data_is_empty and section.share_as:
+        sharing = Sharing(section.share_as, behind.issue, guarded, behind.slots, time.monotonic)
+    upstream = CachedReads(guarded, behind.slots, entries, floors, terms, sharing)
     views = CachedViews(behind.only_own_jobs)
-    return Caching(upstream, views.own_jobs, views.select, views.finish, lifetimes.is_kept, entries)
+    return Caching(upstream, views.own_jobs, views.select, views.finish, lifetimes.is_kept)

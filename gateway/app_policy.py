@@ -9,12 +9,18 @@ from zoneinfo import ZoneInfo
 from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.authorize import Role
 from gateway.denial import Reason
+from gateway.edges.few_threads import FewThreads
+from gateway.edges.spool import memory_body
 from gateway.model import Clock
 from gateway.slurm_api import Catalogue
 from gateway.slurm_api.policy import Policy, parse_policy, read_names
+from gateway.stages.body_rules import BodyRules
 from gateway.token.challenge import bearer_challenge
 from gateway.users.assurance import Assurance, StepUp
 from gateway.users.conditions import Condition, Conditions, read_hours
+
+_PARSING_THREADS = 1
+"""Two would take turns at the one interpreter lock, and let the event loop wait for both."""
 
 
 class BuildError(Exception):
@@ -31,6 +37,12 @@ def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
     if problems:
         raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
     return policy
+
+
+def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
+    """What roles may ask for in bodies."""
+    by_role = {name: role.fields for name, role in policy.roles.items()}
+    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
 
 
 def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Conditions | None:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import click
 
 from gateway.app import (
-    make_body_rules,
     make_check_body,
     make_receive,
 )
@@ -24,7 +23,7 @@ from gateway.app_identity import (
     make_trust,
     make_user_check,
 )
-from gateway.app_policy import make_conditions, make_policy, make_step_up
+from gateway.app_policy import make_body_rules, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_throttle import read_rates
 from gateway.commands.described_roles import describe_fields

@@ -40,6 +40,7 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     match sections:
         case {"sign_in": SignIn(clients=[_, *_]) as sign_in}:
             found += _sign_in(sign_in, sections)
+    found += _sharing(sections)
     match sections:
         case {"audit": Audit() as audit}:
             found += _sinks(audit)
@@ -110,6 +111,29 @@ def _sign_in(sign_in: SignIn, sections: Mapping[str, BaseModel]) -> Iterator[Pro
         case {"credential": Passthrough()}:
             remedy = 'use provider = "mint" or "attach"'
             yield Problem("sign_in.clients", "a session has no token to pass through", remedy)
+
+
+def _sharing(sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
+    match sections:
+        case {"cache": Cache(share_as=user, private_data_is_empty=is_empty)} if user or is_empty:
+            if not is_empty:
+                remedy = "set private_data_is_empty = true, if slurm.conf has no PrivateData"
+                yield Problem("cache.share_as", "shares what may be private", remedy)
+            if not user:
+                remedy = "name an unprivileged user in cache.share_as, or remove it"
+                yield Problem("cache.private_data_is_empty", "shares nothing by itself", remedy)
+            yield from _shared_user(user, sections)
+
+
+def _shared_user(user: str, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
+    match sections:
+        case {"map_user": MapUser(forbidden_users=forbidden)} if user in forbidden:
+            remedy = "name a user without any privilege"
+            yield Problem("cache.share_as", f"{user} is in map_user.forbidden_users", remedy)
+    match sections:
+        case {"credential": Passthrough()} if user:
+            remedy = 'use provider = "mint" or "attach"'
+            yield Problem("cache.share_as", "has no token where the caller's is passed on", remedy)
 
 
 def _acr(authorize: Authorize, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
