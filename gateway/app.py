@@ -29,6 +29,7 @@ from gateway.app_openapi import Parts, has_docs_page, make_documents, open_docum
 from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
+from gateway.app_store import Counters, Counting, make_counters, record_changes
 from gateway.app_throttle import make_anonymous_budget, make_failure_budget
 from gateway.app_upstream import (
     Issuing,
@@ -42,22 +43,27 @@ from gateway.config.gateway import Gateway
 from gateway.config.limit import Rates
 from gateway.denial import Reason
 from gateway.edges.anonymous_requests import AnonymousRequests
-from gateway.edges.buckets import MemoryBuckets, read_rate
+from gateway.edges.bindings import BindingsFile
+from gateway.edges.buckets import read_rate
 from gateway.edges.edited_file import FileUnusable
-from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts
+from gateway.edges.failed_attempts import AttemptMemory
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.job_owners import SlurmJobOwners
+from gateway.edges.key_store import SqliteKeyStore
 from gateway.edges.key_turns import KeyTurns
 from gateway.edges.late_writes import LateWrites
 from gateway.edges.own_answers import only_own_jobs
+from gateway.edges.session_store import SqliteSessionStore
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
+from gateway.edges.store import Store
 from gateway.model import AuditRecord, Risk
 from gateway.pipeline import Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import Policy
 from gateway.stages.audit import AuditTrail
+from gateway.stages.authenticate import FailureBudget
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
@@ -87,6 +93,8 @@ class Workshop:
     environ: Mapping[str, str]
     hash_key: bytes
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
+    machine_directory: Path | None = None
+    """What the processes of this machine share; the state directory where there is one process."""
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
     late_writes: LateWrites = field(default_factory=LateWrites)
@@ -111,6 +119,7 @@ class Generation:
     serving: Serving
     portal: Audited
     signing_in: SigningIn | None = None
+    store: Store | None = None
     number: int = 0
     running: int = 0
     is_retired: bool = False
@@ -122,8 +131,12 @@ class Generation:
         return self.recording.trail
 
     def __post_init__(self) -> None:
-        """What is served by it counts as running."""
-        express = Express(
+        """What is served by it counts as running. A store has to be waited for, which callbacks cannot."""
+        express = self._express() if self.store is None else None
+        self.serving = replace(self.serving, ended=self.leave, express=express)
+
+    def _express(self) -> Express:
+        return Express(
             self.serving.pipeline,
             self.upstream.slurmrestd,
             self.slots,
@@ -133,7 +146,6 @@ class Generation:
             self.leave,
             self.limit.of_repeats,
         )
-        self.serving = replace(self.serving, ended=self.leave, express=express)
 
     def enter(self) -> Serving:
         """One more request; `leave` ends it."""
@@ -163,15 +175,14 @@ class Generation:
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
     """Make every stage and edge. Raises BuildError. Whoever calls closes the shelf."""
     shelf = shelf or Shelf()
-    buckets = shelf.take("buckets", MemoryBuckets)
-    files = _open_files(config, workshop, shelf, buckets)
+    counters = make_counters(config, shelf)
+    files = _open_files(config, workshop, shelf, counters)
     issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
-    check_body, limit = make_check_body(config), make_limit(config, buckets)
+    check_body, limit = make_check_body(config), make_limit(config, counters.rates)
     policy = make_policy(config.authorize, workshop.catalogue)
-    around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
-    idempotent = make_idempotent(config.idempotency, around, shelf)
+    idempotent = make_idempotent(config, Around(upstream.slurmrestd, slots, workshop.turns), shelf)
     authorize = make_authorize(config, workshop.catalogue, policy)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
@@ -204,6 +215,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         serving=serving,
         portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
         signing_in=files.signing_in,
+        store=counters.store,
     )
 
 
@@ -211,27 +223,25 @@ class _Files(NamedTuple):
     """The parts that read or open files as they are made."""
 
     identification: Identification
-    failures: FailedAttempts
+    failures: FailureBudget
     mapped: Mapped
     recording: Recording
     signing_in: SigningIn | None
     anonymous: AnonymousRequests
 
 
-def _open_files(
-    config: Gateway, workshop: Workshop, shelf: Shelf, buckets: MemoryBuckets
-) -> _Files:
+def _open_files(config: Gateway, workshop: Workshop, shelf: Shelf, counters: Counters) -> _Files:
     """Raises BuildError with everything that cannot be used."""
     server = config.server
     problems: list[str] = []
-    anonymous = make_anonymous_budget(config.limit, buckets, shelf)
+    anonymous = make_anonymous_budget(config.limit, counters.rates, shelf)
     with _noting(problems, "authenticate"):
         trusted = make_trust(config.authenticate, shelf)
         with _noting(problems, "sign_in"):
             signing_in = make_sign_in(
                 config, trusted.keys, trusted.deny_list, shelf, workshop.environ
             )
-        failures = make_failure_budget(config.limit, buckets, shelf)
+        failures = make_failure_budget(config, counters.local, shelf, counters.store)
         identification = make_authenticate(
             config.authenticate,
             trusted,
@@ -242,11 +252,15 @@ def _open_files(
             sessions=None if problems or signing_in is None else signing_in.guard,
         )
     with _noting(problems, "map_user"):
-        mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
+        place = workshop.machine_directory or server.state_directory
+        store = counters.store
+        mapped = make_map_user(config.map_user, place, workshop.threads, shelf, store=store)
     with _noting(problems, "audit"):
         recording = make_recording(config, workshop.observers, workshop.late_writes, shelf)
     if problems:
         raise BuildError(problems)
+    if counters.store is not None:
+        record_changes(counters.store, recording.journal.event)
     return _Files(identification, failures, mapped, recording, signing_in, anonymous)
 
 
@@ -304,8 +318,8 @@ def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
     return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
 
 
-def make_limit(config: Gateway, buckets: MemoryBuckets) -> Limit:
-    """Rates by class; the counters are the process's, whatever is reloaded."""
+def make_limit(config: Gateway, buckets: Counting) -> Limit:
+    """Rates by class; the counters stay, whatever is reloaded."""
     return Limit(read_rates(config.limit.rates), buckets, config.limit.concurrent_per_identity)
 
 
@@ -370,12 +384,13 @@ def try_state_directory(generation: Generation) -> list[str]:
     directory: Path = generation.config.server.state_directory
     try:
         unlinked_file(directory).close()
-        if generation.mapped.bindings is not None:
+        if isinstance(generation.mapped.bindings, BindingsFile):
             generation.mapped.bindings.create()
-        if generation.idempotent.store is not None:
+        if isinstance(generation.idempotent.store, SqliteKeyStore):
             generation.idempotent.store.create()
-        if generation.signing_in is not None:
-            generation.signing_in.store.create_file()
+        sessions = generation.signing_in.store if generation.signing_in else None
+        if isinstance(sessions, SqliteSessionStore):
+            sessions.create_file()
     except (OSError, sqlite3.Error) as error:
         return [f"state directory {directory}: {error}"]
     return []

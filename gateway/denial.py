@@ -128,6 +128,11 @@ class Reason(Enum):
     # limit
     RATE_EXCEEDED = ("rate-exceeded", 429, "Too many requests of this kind.")
     CONCURRENCY_EXCEEDED = ("concurrency-exceeded", 429, "Too many requests at the same time.")
+    LIMITS_UNAVAILABLE = (
+        "limits-unavailable",
+        503,
+        "Requests cannot be counted at the moment, so none is let through.",
+    )
     BUSY = ("busy", 503, "All connections to slurmrestd are in use.")
     # credential
     CREDENTIAL_UNAVAILABLE = (

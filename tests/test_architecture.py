@@ -26,6 +26,7 @@ def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
     sections = list(Gateway.model_fields)
     assert sections == [
         "server",
+        "store",
         "receive",
         "authenticate",
         "sign_in",
@@ -38,7 +39,7 @@ def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
         "audit",
     ]
     stages = {path.stem for path in (ROOT / "gateway/stages").glob("*.py")} - {"__init__"}
-    assert set(sections) - {"server", "sign_in"} <= stages
+    assert set(sections) - {"server", "store", "sign_in"} <= stages
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -27,6 +27,7 @@ from gateway.app_identity import (
 )
 from gateway.app_policy import make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
+from gateway.app_store import open_store
 from gateway.commands.described_roles import describe_fields
 from gateway.commands.explanation import Explanation, print_for_people, print_json
 from gateway.commands.logs import configure_logging
@@ -222,6 +223,7 @@ class _Explaining:
             self._gateway.server.state_directory,
             self._threads,
             self.shelf,
+            store=open_store(self._gateway, self.shelf),
             remember=False,
         )
         return self._tell_user(await mapped.map_user(identity))

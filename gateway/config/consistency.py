@@ -6,16 +6,18 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from gateway.config.audit import Audit, FileSink, Sink, SyslogSink
+from gateway.config.audit import Audit, FileSink, Sink, StdoutSink, SyslogSink
 from gateway.config.authenticate import Authenticate
 from gateway.config.authorize import Authorize
 from gateway.config.credential import Attach, Mint, Passthrough
+from gateway.config.forward import Forward
 from gateway.config.map_user import MapUser
 from gateway.config.problem import Problem, suggest
 from gateway.config.receive import Receive
 from gateway.config.server import Server
 from gateway.config.sign_in import SignIn
 from gateway.config.step_up import find_impossible_rules, find_unknowable_acr
+from gateway.config.store import Store
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import parse_policy, read_names
 
@@ -25,7 +27,7 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     found: list[Problem] = []
     match sections:
         case {"server": Server() as server}:
-            found += _server(server)
+            found += _server(server, sections)
     match sections:
         case {"map_user": MapUser() as users, "authenticate": Authenticate() as authenticate}:
             found += _rules_name_issuers(users, authenticate)
@@ -56,12 +58,30 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     return found
 
 
-def _server(server: Server) -> Iterator[Problem]:
+def _server(server: Server, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
     if urlsplit(server.public_url).path not in ("", "/"):
         yield Problem("server.public_url", "has a path", "give the scheme, host and port only")
     if server.operations_listen == server.listen and not server.listen.endswith(":0"):
         remedy = "/metrics and /readyz never stand on the public listener; choose another port"
         yield Problem("server.operations_listen", "is the same as server.listen", remedy)
+    if server.workers > 1:
+        yield from _workers(server.workers, sections)
+
+
+def _workers(workers: int, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
+    match sections:
+        case {"store": Store(address=None)}:
+            remedy = 'set store.address = "unix:/run/valkey/valkey.sock", or workers = 1'
+            what = "several processes need a store for limits, sessions and keys"
+            yield Problem("server.workers", what, remedy)
+    match sections:
+        case {"forward": Forward(connections=connections)} if connections < workers:
+            remedy = "each worker needs one at least: raise it, or lower server.workers"
+            yield Problem("forward.connections", f"{connections} for {workers} workers", remedy)
+    match sections:
+        case {"audit": Audit(sinks=sinks)} if any(isinstance(one, StdoutSink) for one in sinks):
+            remedy = 'use type = "file": each worker writes one of its own'
+            yield Problem("audit.sinks", "standard output cannot be shared by workers", remedy)
 
 
 def _rules_name_issuers(users: MapUser, authenticate: Authenticate) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """[server]: where the gateway listens and what it calls itself."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -50,6 +50,8 @@ class Server(Section):
     """How long running requests may take to finish after SIGTERM."""
     connections: Count = 4096
     """Client connections at the same time; further ones are closed."""
+    workers: Annotated[int, Field(gt=0, le=128)] = 1
+    """Processes that serve, each with its part of all connections and queues; more than one need [store]."""
     maximum_header_bytes: Bytes = 32768
     """A request's header fields may be this long together; more is 431."""
     maximum_header_fields: Count = 100
