@@ -36,6 +36,7 @@ from gateway.pipeline import note_denial
 from gateway.web.all_workers import build_operations_of_all
 from gateway.web.client import AsgiReceive, AsgiSend, Scope
 from gateway.web.configured_protocol import ProtocolLimits, Refusal, hardened_protocol
+from gateway.web.forward_auth import Decisions, ForwardAuth
 from gateway.web.head_form import HeadLimits
 from gateway.web.metrics import Metrics, Readings
 from gateway.web.operations import Part, build_operations
@@ -54,6 +55,7 @@ after a minute's pause, is not cut off."""
 _FIXED = (
     ("server", "listen"),
     ("server", "operations_listen"),
+    ("server", "forward_auth_listen"),
     ("server", "socket_mode"),
     ("server", "state_directory"),
     ("server", "cluster"),
@@ -127,8 +129,18 @@ class Application:
     def _enter(self) -> Serving:
         return self.current.enter()
 
-    def protocol(self) -> type[HttpToolsProtocol]:
-        """What reads client connections, by the settings in force."""
+    def forward_auth(self) -> ForwardAuth:
+        """The application of the forward-auth listener."""
+
+        def enter() -> Decisions:
+            now = self.current
+            serving = now.enter()
+            return Decisions(serving.receive, serving.pipeline, now.trail, serving.ended)
+
+        return ForwardAuth(enter)
+
+    def protocol(self, *, is_proxy: bool = True) -> type[HttpToolsProtocol]:
+        """What reads connections, by the settings in force. Without `is_proxy` all is for the ASGI application."""
         config = self.current.config
         limits = ProtocolLimits(
             HeadLimits(
@@ -146,7 +158,7 @@ class Application:
             self._note_refusal,
             render,
             on_overflow=self.metrics.count_overflow,
-            serve=self._proxy.visit,
+            serve=self._proxy.visit if is_proxy else None,
             is_served=lambda raw_path: not is_portal_path(raw_path),
             late_writes=self._workshop.late_writes,
         )

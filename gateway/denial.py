@@ -195,6 +195,12 @@ class Reason(Enum):
         502,
         "Slurm refused the credential that the gateway issued.",
     )
+    # forward-auth
+    DECISION_INCOMPLETE = (
+        "decision-incomplete",
+        403,
+        "This needs more than a decision on the request's head: send it to the gateway itself.",
+    )
     # audit, and the gateway itself
     SPOOL_UNAVAILABLE = (
         "spool-unavailable",

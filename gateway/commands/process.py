@@ -32,7 +32,24 @@ class Listening(NamedTuple):
 
     public: Bound
     operations: Bound | None
+    forward_auth: Bound | None
     private: Bound | None = None
+
+    @classmethod
+    def of(cls, server: Server) -> "Listening":
+        """All that are configured. Raises ListenError."""
+        wanted = (server.operations_listen, server.forward_auth_listen)
+        public = bind(server.listen, server.socket_mode)
+        return cls(public, *(bind(one, server.socket_mode) if one else None for one in wanted))
+
+    def inherited(self) -> "Listening":
+        """The same in a process that was forked."""
+        return Listening(*(bound.inherited() if bound else None for bound in self))  # type: ignore[arg-type]  # public is there
+
+    def close(self) -> None:
+        """And remove the files of UNIX sockets."""
+        for bound in filter(None, self):
+            bound.close()
 
 
 class Process(Protocol):
@@ -71,10 +88,7 @@ class Alone:
 
     def bind(self, server: Server) -> Listening:
         """Raises ListenError."""
-        public = bind(server.listen, server.socket_mode)
-        if server.operations_listen is None:
-            return Listening(public, None)
-        return Listening(public, bind(server.operations_listen, server.socket_mode))
+        return Listening.of(server)
 
     def siblings(self, server: Server) -> dict[int, Path]:  # noqa: ARG002 (the Protocol's)
         """None."""

@@ -34,8 +34,8 @@ from gateway.edges.process_file import (
     prepare_state_directory,
 )
 from gateway.edges.spare_memory import SpareMemory
-from gateway.web.listening import ListenError
-from gateway.web.server import Listener
+from gateway.web.listening import Bound, ListenError
+from gateway.web.server import AsgiApplication, Listener
 from gateway.web.tls import Pair, TlsError, new_context, read_pair, use_pair
 
 _SPARE_FILES = 512
@@ -148,10 +148,15 @@ class Serving:
         ]
         own, siblings = application.operations(), self._process.siblings(self._gateway.server)
         shown = application.operations_of_all(siblings) if siblings else own
-        more = (("operations", listening.operations, shown), ("private", listening.private, own))
+        hardened, plain = application.protocol(is_proxy=False), HttpToolsProtocol
+        more: tuple[tuple[str, Bound | None, AsgiApplication, type[HttpToolsProtocol]], ...] = (
+            ("operations", listening.operations, shown, plain),
+            ("private", listening.private, own, plain),
+            ("forward-auth", listening.forward_auth, application.forward_auth(), hardened),
+        )
         listeners += [
-            Listener(name, bound, app, protocol=HttpToolsProtocol)
-            for name, bound, app in more
+            Listener(name, bound, app, protocol=protocol)
+            for name, bound, app, protocol in more
             if bound is not None
         ]
         return listeners

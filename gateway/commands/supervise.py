@@ -1,7 +1,8 @@
 """gateway.toml with server.workers above 1 -> that many processes, kept alive, ordered about as one.
 
-The supervisor holds the listening sockets and the pid file, and serves nothing itself. A worker that dies is
-forked anew: its connections wait in its socket meanwhile. Where the supervisor dies, its workers drain and end.
+The supervisor holds the listening sockets and the pid file, and serves nothing itself. All workers accept from
+the same sockets, so that one that has died costs no connection but its own; it is forked anew. Where the
+supervisor dies, its workers drain and end.
 """
 
 import json
@@ -33,7 +34,6 @@ from gateway.config.load import load
 from gateway.config.problem import ConfigurationError
 from gateway.edges.hash_key import load_or_create_hash_key
 from gateway.edges.process_file import HASH_KEY_FILE, write_outcome
-from gateway.web.listening import bind, bind_for_workers
 
 _SHORT_LIFE_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -92,17 +92,13 @@ class Supervisor:
         """Until all workers have ended; the exit code. Raises ListenError, OSError."""
         server = self._gateway.server
         load_or_create_hash_key(server.state_directory / HASH_KEY_FILE)
-        self._public = bind_for_workers(server.listen, server.socket_mode, server.workers)
-        self._operations = (
-            bind(server.operations_listen, server.socket_mode) if server.operations_listen else None
-        )
+        self._listening = Listening.of(server)
         with self._signals():
             for number in range(1, server.workers + 1):
                 self._start(number)
             while self._running or self._due:
                 self._turn()
-        for bound in (*self._public, *filter(None, [self._operations])):
-            bound.close()
+        self._listening.close()
         return self._exit_code
 
     # workers
@@ -128,11 +124,8 @@ class Supervisor:
             for other in self._running.values():
                 other.channel.close()
             self._selector.close()
-            operations = self._operations.inherited() if self._operations else None
-            listening = Listening(self._public[number - 1].inherited(), operations)
-            return self._serve(
-                Worker(number, channel, listening), self._config, self._environ, self._gateway
-            )
+            worker = Worker(number, channel, self._listening.inherited())
+            return self._serve(worker, self._config, self._environ, self._gateway)
         except Exception as error:  # noqa: BLE001 (nothing above this would tell anybody)
             click.echo(f"Worker {number} does not start: {error}", err=True)
             return 1

@@ -26,8 +26,8 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     """Mistakes that no section can see alone; a section that is missing here was invalid itself."""
     found: list[Problem] = []
     match sections:
-        case {"server": Server() as server}:
-            found += _server(server, sections)
+        case {"server": Server() as listening}:
+            found += _server(listening, sections)
     match sections:
         case {"map_user": MapUser() as users, "authenticate": Authenticate() as authenticate}:
             found += _rules_name_issuers(users, authenticate)
@@ -36,7 +36,9 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
             found += _rules_name_roles(users, authorize)
     match sections:
         case {"map_user": MapUser() as users, "credential": credential}:
-            found += _credential(users, credential)
+            server = sections.get("server")
+            hands_out = isinstance(server, Server) and server.forward_auth_listen is not None
+            found += _credential(users, credential, hands_out)
     match sections:
         case {"sign_in": SignIn(clients=[_, *_]) as sign_in}:
             found += _sign_in(sign_in, sections)
@@ -101,11 +103,14 @@ def _rules_name_roles(users: MapUser, authorize: Authorize) -> Iterator[Problem]
             yield Problem(f"map_user.roles[{index}].role", f"{rule.role} is no role", remedy)
 
 
-def _credential(users: MapUser, credential: object) -> Iterator[Problem]:
+def _credential(users: MapUser, credential: object, forward_auth: bool) -> Iterator[Problem]:
     match credential:
         case Mint(include_ids=True) if not users.must_exist:
             remedy = "ids come from NSS: set map_user.must_exist = true"
             yield Problem("credential.include_ids", "needs the user's uid", remedy)
+        case Attach(impersonate=True) if forward_auth:
+            remedy = "SlurmUser's token is for the gateway alone: leave one of the two out"
+            yield Problem("server.forward_auth_listen", "does not go with impersonate", remedy)
         case Attach(impersonate=True, names_user=True):
             remedy = "SlurmUser's token is one for all: remove {user}, or impersonate"
             yield Problem("credential.impersonate", "does not go with {user}", remedy)

@@ -25,6 +25,7 @@ _EXAMPLES = {
     "server.state_directory": '"/var/lib/slurm-gateway"',
     "server.tls_certificate_file": '"/etc/slurm-gateway/tls.crt"',
     "server.tls_key_file": '"/etc/slurm-gateway/tls.key"',
+    "server.forward_auth_listen": '"unix:/run/slurm-gateway/forward-auth.sock"',
     "store.address": '"tls:store.example.org:6379"',
     "store.user": '"slurm-gateway"',
     "store.password_file": '"/etc/slurm-gateway/store.password"',

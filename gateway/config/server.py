@@ -13,6 +13,7 @@ from gateway.config.section import (
     Network,
     Seconds,
     Section,
+    UnixSocket,
     is_loopback_host,
 )
 
@@ -36,6 +37,8 @@ class Server(Section):
     """Permit plain HTTP on a network address. Tokens then cross the network in the clear."""
     operations_listen: Listen | None = "127.0.0.1:8081"
     """Where /healthz, /readyz and /metrics are served; never on the public listener."""
+    forward_auth_listen: UnixSocket | None = None
+    """A UNIX socket that tells a proxy what to send to slurmrestd, tokens included; see docs/forward-auth.md."""
     trusted_proxies: tuple[Network, ...] = ()
     """Networks whose X-Forwarded-For is believed, walked from the right. A UNIX-socket peer counts as "unix"."""
     trust_unix_peer: bool = True

@@ -28,7 +28,7 @@ Sockets = Mapping[int, Path]
 
 
 def build_operations_of_all(cluster: str, sockets: Sockets) -> Starlette:
-    """The application. A worker that does not answer is not ready: connections wait for it."""
+    """The application. A worker that does not answer is not ready."""
 
     async def healthz(request: Request) -> Response:  # noqa: ARG001 (the signature is Starlette's)
         return PlainTextResponse("ok\n", headers=_UNCACHED)

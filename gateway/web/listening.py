@@ -58,39 +58,19 @@ class _Inherited(Bound):
         return self._address
 
 
-def bind_for_workers(listen: str, socket_mode: int, workers: int) -> list[Bound]:
-    """One socket for each worker on TCP, among which the kernel shares connections; one for all on UNIX.
-
-    A connection belongs to a socket from its first packet on, so whoever holds all of them loses none
-    when a worker dies. Raises ListenError.
-    """
-    if listen.startswith("unix:"):
-        return [bind(listen, socket_mode)] * workers
-    alone = bind(
-        listen, socket_mode
-    )  # refused where anybody listens, unlike one that shares its port
-    address = alone.address
-    alone.close()
-    return [_bound(address, socket_mode, shares_port=True) for _ in range(workers)]
-
-
 def bind(listen: str, socket_mode: int) -> Bound:
     """Bind, with `socket_mode` on a UNIX socket's file. Raises ListenError."""
-    return _bound(listen, socket_mode)
-
-
-def _bound(listen: str, socket_mode: int, *, shares_port: bool = False) -> Bound:
     try:
         if listen.startswith("unix:"):
             return _bind_unix(Path(listen.removeprefix("unix:")), socket_mode)
-        return _bind_tcp(listen, shares_port=shares_port)
+        return _bind_tcp(listen)
     except OSError as error:
         reason = error.strerror or str(error)
         hint = "; is a gateway running already?" if error.errno == errno.EADDRINUSE else ""
         raise ListenError(f"cannot listen on {listen}: {reason}{hint}") from error
 
 
-def _bind_tcp(listen: str, *, shares_port: bool) -> Bound:
+def _bind_tcp(listen: str) -> Bound:
     host, _, port = listen.rpartition(":")
     family, kind, protocol, _, address = socket.getaddrinfo(
         host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -98,8 +78,6 @@ def _bind_tcp(listen: str, *, shares_port: bool) -> Bound:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shares_port:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
     except OSError:
         listener.close()
