@@ -269,7 +269,8 @@ def test_what_may_not_pass_gets_its_problem_and_no_token(
     site: Site, asked: str, token: str, status: int, code: str
 ) -> None:
     bearer = token_for(token) if token in ("alice", "olga") else token
-    answer, headers, body = site.decide(*asked.split(), bearer)
+    method, target = asked.split()
+    answer, headers, body = site.decide(method, target, bearer)
     problem = json.loads(body)
     assert (answer, problem["code"]) == (status, code)
     assert json.loads(headers["x-gateway-problem"]) == problem

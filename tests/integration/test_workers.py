@@ -327,3 +327,29 @@ def test_a_port_that_somebody_listens_on_is_not_shared(tmp_path: Path, store: St
         done = Served(tmp_path, workers(store, 2, listen)).run("serve")
     assert done.returncode == 1
     assert "cannot listen" in done.stderr
+
+
+def test_audit_init_begins_a_chain_for_each_worker_and_hands_over_every_key(
+    tmp_path: Path, store: StoreServer
+) -> None:
+    gateway = Served(tmp_path, workers(store, 2))
+    done = gateway.run("audit", "init", "--key-file", str(tmp_path / "officer.key"))
+    assert done.returncode == 0, done.stderr
+    keys = [tmp_path / f"officer.key.{number}" for number in (1, 2)]
+    chains = [json.loads(key.read_text())["chain"] for key in keys]
+    assert len(set(chains)) == 2
+    gateway.start()
+    gateway.stop()
+    assert [lines[0]["chain"] for lines in audits(gateway).values()] == chains
+    options = [part for key in keys for part in ("--key-file", str(key))]
+    names = [str(tmp_path / name) for name in audits(gateway)]
+    assert run_audit("verify", *options, "--from-start", *names).returncode == 0
+
+
+def test_check_asks_the_store(tmp_path: Path, store: StoreServer) -> None:
+    gateway = Served(tmp_path, workers(store, 2))
+    assert "answers and can be written to" in gateway.run("check").stdout
+    gateway.write({"store": {"address": f"unix:{tmp_path}/nobody.sock"}})
+    done = gateway.run("check")
+    assert done.returncode == 1
+    assert "nobody.sock" in done.stdout + done.stderr
