@@ -8,6 +8,7 @@ FROM python:3.13-slim AS build
 COPY pyproject.toml README.md /source/
 COPY requirements/server.txt /source/requirements/
 COPY gateway /source/gateway
+COPY docs/man /source/docs/man
 COPY deploy/container/install.sh /source/deploy/container/
 RUN sh /source/deploy/container/install.sh /source /opt/slurm-gateway
 

@@ -72,6 +72,7 @@ clean:  ## Stop the lab and delete its state, the virtual environment and the ca
 define run_tests
 	trap '$(BIN)/python -m lab down --unless-in-use || true' EXIT; \
 	$(BIN)/python -m lab prepare-tests || [ $$? = 3 ] || exit 1; \
+	$(BIN)/python -m tests.integration.ahead >/dev/null 2>&1 & \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(2) $(ARGS) \
 	  -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true
 endef

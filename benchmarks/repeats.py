@@ -9,13 +9,13 @@ import socket
 import time
 from collections.abc import Sequence
 
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.app import Generation
 from gateway.app_running import Application
 from gateway.edges.upstream_connection import Credential, UpstreamConnection
+from gateway.web.server import asgi3
 
 ROUNDS = 60
 WARM_UP = 5
@@ -90,16 +90,7 @@ def connect_instantly(generation: Generation, answer: bytes) -> None:
 
 def server_connections(application: Application, count: int) -> list[HttpToolsProtocol]:
     """Connections of clients to the server's own protocol."""
-    config = Config(
-        application,
-        interface="asgi3",
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-    )
+    config = asgi3(application)
     config.load()
     protocol, state, loop = application.protocol(), ServerState(), asyncio.get_running_loop()
     connections = [protocol(config, state, {}, loop) for _ in range(count)]

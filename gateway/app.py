@@ -25,7 +25,7 @@ from gateway.app_identity import (
     make_map_user,
     make_trust,
 )
-from gateway.app_openapi import Parts, has_docs_page, make_documents, open_documents
+from gateway.app_openapi import Parts, has_docs_page, make_answering, open_documents
 from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
@@ -198,8 +198,8 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         check_key=idempotent.check_key,
         remember_key=idempotent.remember_key,
     )
-    parts = Parts(upstream, slots, idempotent.upstream, shelf)
-    serving = make_serving(config, check_body, pipeline, make_documents(config, authorize, parts))
+    parts = Parts(upstream, slots, idempotent.upstream, shelf, issuing.hand_out)
+    serving = make_serving(config, check_body, pipeline, make_answering(config, authorize, parts))
     return Generation(
         config=config,
         shelf=shelf,

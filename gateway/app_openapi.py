@@ -1,4 +1,4 @@
-"""The configuration, and the stages and edges that it made -> OpenAPI documents, and who may have them."""
+"""The configuration, and the stages and edges that it made -> OpenAPI documents and the gateway's own answers."""
 
 import asyncio
 import time
@@ -12,6 +12,7 @@ from gateway.config.gateway import Gateway
 from gateway.edges.discovery import metadata_url, trust
 from gateway.edges.openapi_documents import FORMS, OpenapiDocuments, Slots, Terms
 from gateway.edges.openapi_documents import Upstream as Forwarding
+from gateway.edges.own_operations import HandOut, OwnOperations
 from gateway.edges.provider_metadata import ProviderMetadata
 from gateway.model import Admission
 from gateway.openapi.corrections import read_corrections
@@ -22,7 +23,7 @@ from gateway.stages.open_document import NobodyIsNobody, NothingForNobody, OrNob
 
 
 @dataclass(frozen=True, slots=True)
-class _Permissions:
+class Permissions:
     """The stage, asked as the documents ask it."""
 
     authorize: Authorize
@@ -44,6 +45,14 @@ class Parts:
     slots: Slots
     forwarding: Forwarding
     shelf: Shelf
+    hand_out: HandOut | None = None
+
+
+def make_answering(config: Gateway, authorize: Authorize, parts: Parts) -> OwnOperations:
+    """What answers grants: the gateway itself, or slurmrestd."""
+    documents = make_documents(config, authorize, parts)
+    cluster = config.server.cluster
+    return OwnOperations(documents, Permissions(authorize), cluster, parts.hand_out)
 
 
 def make_documents(config: Gateway, authorize: Authorize, parts: Parts) -> OpenapiDocuments:
@@ -55,7 +64,7 @@ def make_documents(config: Gateway, authorize: Authorize, parts: Parts) -> Opena
         corrections=read_corrections(),
         monotonic=time.monotonic,
     )
-    return OpenapiDocuments(parts.forwarding, parts.slots, _Permissions(authorize), terms)
+    return OpenapiDocuments(parts.forwarding, parts.slots, Permissions(authorize), terms)
 
 
 def has_docs_page(config: Gateway) -> bool:

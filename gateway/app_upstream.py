@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
@@ -17,6 +18,7 @@ from gateway.config.limit import Limit
 from gateway.edges.directory import NssDirectory, NssIds
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.late_writes import LateWrites
+from gateway.edges.own_operations import HandOut
 from gateway.edges.run_command import RunCommand, minimal_environment
 from gateway.edges.signing_key import SigningKeyFile
 from gateway.edges.slots import FairSlots
@@ -39,6 +41,8 @@ class Issuing:
     issue: IssueCredential
     try_out: Callable[[], Awaitable[object]] | None
     state: Callable[[], str]
+    hand_out: HandOut | None = None
+    """Makes a token for a user to keep; None where the gateway makes none."""
 
 
 FILE_THREADS = 2
@@ -96,7 +100,8 @@ def _make_mint(
         forbidden_users=forbidden,
     )
     stage = Mint(key, terms, around.now, ids if section.include_ids else None)
-    return Issuing(stage, key, key.state)
+    hand_out = partial(stage.hand_out, lifetime_seconds=section.handed_out_seconds)
+    return Issuing(stage, key, key.state, hand_out)
 
 
 def _make_attach(

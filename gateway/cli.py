@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from gateway.client.commands import ALIASES, COMMANDS
+from gateway.client.commands_shell import SHELL_COMMANDS
 
 DEFAULT_CONFIG = "/etc/slurm-gateway/gateway.toml"
 _SERVER_LIBRARIES = frozenset(
@@ -80,7 +81,7 @@ class _Tree(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Two lists. A command's first sentence is its line."""
-        clients = [command.name for command in COMMANDS]
+        clients = [command.name for command in (*COMMANDS, *SHELL_COMMANDS)]
         servers = [name for name in self.list_commands(ctx) if name not in clients]
         for heading, names in (("Client", clients), ("Server", servers)):
             known = [(name, self.get_command(ctx, name or "")) for name in names]
@@ -339,7 +340,7 @@ def end_sessions(
     sys.exit(_load("sessions").end(config, os.environ, **chosen))
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *SHELL_COMMANDS):
     main.add_command(_command)
 main.add_command(
     _ServerGroup(

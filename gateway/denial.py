@@ -145,6 +145,11 @@ class Reason(Enum):
         403,
         "The configured Slurm credential belongs to another user.",
     )
+    SLURM_TOKEN_UNSUPPORTED = (
+        "slurm-token-unsupported",
+        501,
+        "This gateway makes no Slurm tokens and cannot hand one out.",
+    )
     # idempotency
     IDEMPOTENCY_KEY_INVALID = (
         "idempotency-key-invalid",

@@ -134,6 +134,7 @@ class Risk(StrEnum):
     ACCT_JOB_WRITE = "ACCT-JOB-WRITE"
     ADMIN = "ADMIN"
     UTIL = "UTIL"
+    MINT_TOKEN = "MINT-TOKEN"  # noqa: S105 (a class of operations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lab import certificates, machine, ports
+from lab.demo_client import demonstrate_client
 from lab.fleet import in_use, is_in_use
 from lab.gateway import Answer, GatewayProcess, settings_for, sign_in_settings
 from lab.identity_provider import IdentityProvider
@@ -65,6 +66,8 @@ def demonstrate(*, once: bool, port: int, folder: Path = FOLDER) -> int:
             gateway, provider, release = _bring_up(stack, progress, folder, port)
             run = Run(gateway, release, provider.token_for(USER))
             done = run.perform(progress, stack)
+            _print_title("The same with the command line")
+            done = demonstrate_client(gateway, release, provider.token_for(USER), USER) and done
             if not once:
                 _stay(gateway, provider, release, run)
         except Stopped:

@@ -36,7 +36,7 @@ class Findings:
     broken_lines: int
     fault_of_chain: str
 
-    def failures(self, memory_growth: float = MEMORY_GROWTH) -> list[str]:
+    def failures(self) -> list[str]:
         """One sentence for each promise that was broken; none is what is wanted."""
         said = []
         if self.not_in_audit:
@@ -49,7 +49,7 @@ class Findings:
             said.append(f"{self.broken_lines} lines of the audit are no records")
         if self.fault_of_chain:
             said.append("audit verify finds the audit changed")
-        if self.memory_after_bytes > self.memory_before_bytes * memory_growth:
+        if self.memory_after_bytes > self.memory_before_bytes * MEMORY_GROWTH:
             said.append(f"memory grew from {self.memory_before_bytes} to {self.memory_after_bytes}")
         if not (self.acknowledged and self.submissions_acknowledged and self.jobs_run):
             said.append("nothing was acknowledged, or no job ran: there was no load")

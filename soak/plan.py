@@ -15,9 +15,13 @@ class Fault(Enum):
 
 @dataclass(frozen=True)
 class Plan:
-    """`quiet_seconds` of load without faults begin, and are what memory is compared with."""
+    """`quiet_seconds` of load without faults begin, and are what memory is compared with.
+
+    They last until there were `quiet_answers`, so that each kind of request was made on a slow machine too.
+    """
 
     quiet_seconds: float
+    quiet_answers: int
     faults: tuple[Fault, ...]
     down_seconds: float
     """How long each of them lasts."""
@@ -33,7 +37,7 @@ class Plan:
     """For each user; besides, each has a reader and somebody who cancels."""
 
 
-SHORT = Plan(2.0, (Fault.SLURMRESTD,), 1.0, 2.0, 2, 2.5, 3.0, 1)
+SHORT = Plan(2.0, 300, (Fault.SLURMRESTD,), 1.0, 2.0, 2, 2.5, 3.0, 1)
 """For the tests: some twenty seconds."""
 KILLS = 20
 _START_SECONDS = 2.0
@@ -44,4 +48,4 @@ def full_plan(seconds: float, kills: int = KILLS) -> Plan:
     for_faults = seconds * 0.4
     each = for_faults / len(Fault)
     life = max(0.5, seconds * 0.45 / max(kills, 1) - _START_SECONDS)
-    return Plan(seconds * 0.1, tuple(Fault), each * 0.4, each * 0.6, kills, 2 * life, 20.0, 3)
+    return Plan(seconds * 0.1, 1000, tuple(Fault), each * 0.4, each * 0.6, kills, 2 * life, 20.0, 3)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from threading import Event
 
 from lab.jobs import cancel_all
+from lab.processes import wait_until
 from soak.audit import read_audit
 from soak.clients import Client, roles, run_role
 from soak.findings import UNRECORDABLE, Findings, jobs_run, judge
@@ -21,6 +22,8 @@ TRIM_SECONDS = 20.0
 """The gateway looks at its spare memory every 2 to 16 s."""
 RESERVE_SECONDS = 60.0
 """The audit keeps a megabyte or two ahead."""
+QUIET_SECONDS = 120.0
+"""How long the load without faults may take to its answers."""
 QUEUE_SECONDS = 90.0
 """How long the last jobs may take to their end; then they are cancelled."""
 
@@ -33,7 +36,7 @@ def soak(plan: Plan, site: Site, say: Say, seed: int) -> Findings:
     ledger = Ledger()
     with site.running(own_disk=Fault.DISK in plan.faults):
         with _load(plan, site, ledger, seed):
-            _quiet(plan.quiet_seconds, ledger, say, "load without faults")
+            _quiet(plan, ledger, say)
             # So that what a search for a lost job takes is in what memory is compared with.
             _break_and_mend(plan, site, ledger, say, Fault.SLURMRESTD)
         before = _memory_at_rest(site)
@@ -78,10 +81,13 @@ def _load(plan: Plan, site: Site, ledger: Ledger, seed: int) -> Iterator[None]:
         one.result()
 
 
-def _quiet(seconds: float, ledger: Ledger, say: Say, what: str) -> None:
-    heard = len(ledger.heard)
-    time.sleep(seconds)
-    say(f"{what}: {len(ledger.heard) - heard} answers in {seconds:.0f} s")
+def _quiet(plan: Plan, ledger: Ledger, say: Say) -> None:
+    began = time.monotonic()
+    time.sleep(plan.quiet_seconds)
+    wait_until(
+        lambda: len(ledger.heard) >= plan.quiet_answers, QUIET_SECONDS, "enough load without faults"
+    )
+    say(f"load without faults: {len(ledger.heard)} answers in {time.monotonic() - began:.0f} s")
 
 
 def _break_and_mend(plan: Plan, site: Site, ledger: Ledger, say: Say, fault: Fault) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -61,6 +61,10 @@ class ScriptedGateway:
         """What was asked for, in order."""
         return [f"{one.method} {one.target}" for one in self.heard]
 
+    def reply(self, heard: Heard) -> Told | None:
+        """None hangs up without a word."""
+        return self.answer(heard.method, heard.target)
+
     def answer(self, method: str, target: str) -> Told:
         answers = self._answers.get(f"{method} {target.partition('?')[0]}")
         if not answers:
@@ -68,10 +72,20 @@ class ScriptedGateway:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
+Made = TypeVar("Made", bound=ScriptedGateway)
+
+
 @contextmanager
 def scripted_gateway() -> Iterator[ScriptedGateway]:
     """One that runs."""
-    made: list[ScriptedGateway] = []
+    with running_gateway(ScriptedGateway) as made:
+        yield made
+
+
+@contextmanager
+def running_gateway(kind: type[Made]) -> Iterator[Made]:
+    """One of this kind that runs."""
+    made: list[Made] = []
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
@@ -79,7 +93,10 @@ def scripted_gateway() -> Iterator[ScriptedGateway]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             heard = Heard(self.command, self.path, headers, self.rfile.read(length))
             made[0].heard.append(heard)
-            told = made[0].answer(self.command, self.path)
+            told = made[0].reply(heard)
+            if told is None:
+                self.close_connection = True
+                return
             self.send_response(told.status)
             given = {"Content-Type": told.media_type, "Content-Length": str(len(told.body))}
             for name, value in {**given, **told.headers}.items():
@@ -93,7 +110,7 @@ def scripted_gateway() -> Iterator[ScriptedGateway]:
             """Nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.append(ScriptedGateway(f"http://127.0.0.1:{server.server_port}"))
+    made.append(kind(f"http://127.0.0.1:{server.server_port}"))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

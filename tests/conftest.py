@@ -14,8 +14,10 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from lab.releases import releases
 from lab.store import StoreServer
 from tests.canaries import Leak, search
+from tests.order import Needs, Place, in_parts
 from tests.store_world import running_store
 
 # How long an example takes says how busy the machine is, and nothing of the code.
@@ -24,6 +26,9 @@ settings.load_profile("untimed")
 
 MOVED = "moved: "
 """How the reason begins when a Debian suite has another Slurm by now; the lab's own tests count what is left."""
+
+THE_ONE = releases()[0].suite
+"""The release of the fixture one_slurm_release."""
 
 
 def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -57,18 +62,21 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First those who need a Slurm release for themselves, then those who share it, then the rest.
-
-    Workers begin at different ends. So one of them has the releases while the other has plenty to do without;
-    in any other order it spent minutes waiting (measured with two workers).
-    """
-    items.sort(key=_turn)
+    """See order.py. Every worker makes the same list."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = in_parts(items, workers, _place)
 
 
-def _turn(item: pytest.Item) -> int:
-    if item.get_closest_marker("disturbs_slurm"):
-        return 0
-    return 1 if "real_things" in getattr(item, "fixturenames", ()) else 2
+def _place(item: pytest.Item) -> Place:
+    names = getattr(item, "fixturenames", ())
+    if "real_things" not in names:
+        return Place(Needs.NOTHING)
+    callspec = getattr(item, "callspec", None)
+    release = callspec.params.get("slurm_release", "") if callspec is not None else ""
+    if "one_slurm_release" in names:
+        release = THE_ONE
+    disturbs = item.get_closest_marker("disturbs_slurm") is not None
+    return Place(Needs.ALONE if disturbs else Needs.SHARED, str(release))
 
 
 def pytest_asyncio_loop_factories(

@@ -48,10 +48,15 @@ def find_version(gateway: Gateway) -> str:
 
 
 def _refusal(gateway: Gateway, version: str) -> Trouble | None:
-    """Why this version is not to be had; None where it is, even if slurmctld does not answer."""
+    """Why this version is not to be had; None where it is, even if slurmctld does not answer.
+
+    Raises Trouble where neither the gateway nor Slurm has said a word: nothing is known then.
+    """
     try:
         gateway.ask("GET", f"/slurm/{version}/ping")
     except Trouble as trouble:
+        if trouble.is_strangers:
+            raise
         if trouble.problem in _HIDDEN or (not trouble.problem and trouble.status == _NOT_FOUND):
             return trouble
         if trouble.problem or not trouble.status:

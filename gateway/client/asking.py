@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import httpx2
 
+from gateway.client.capped import MOST_BYTES, cap
 from gateway.client.place import LOOPBACK, Place
 from gateway.client.refusals import explain_refusal, explain_slurm, retry_after_in
 from gateway.client.trouble import Exit, Trouble, printable
@@ -20,6 +22,8 @@ _UNAUTHENTICATED, _TOO_MANY = 401, 429
 _TURNS, _LONGEST_TURN_SECONDS = 5, 10
 _FIRST_ERROR = 400
 _REDIRECTS = range(300, 400)
+_AWAY = frozenset({502, 503, 504})
+"""With words that are no gateway's: a proxy in front of it has nobody to ask."""
 _VERSION = "slurm-gateway"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750 section 2.1."""
@@ -46,14 +50,24 @@ class Answer:
     content: Mapping[str, Any]
 
 
-def open_http(ca_file: Path | None, timeout_seconds: float) -> httpx2.Client:
-    """A client that trusts the system's authorities, or those of the file alone, and follows no redirect."""
+def open_http(
+    ca_file: Path | None, timeout_seconds: float, most_bytes: int = MOST_BYTES
+) -> httpx2.Client:
+    """A client that trusts the system's authorities, or those of the file alone, and follows no redirect.
+
+    An answer of more than `most_bytes`, or a compressed one, raises Trouble.
+    """
     return httpx2.Client(
         verify=trusted(ca_file),
         timeout=timeout_seconds,
         follow_redirects=False,
         mounts=DIRECT,
-        headers={"User-Agent": _VERSION, "Accept": "application/json"},
+        headers={
+            "User-Agent": _VERSION,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        },
+        event_hooks={"response": [partial(cap, most_bytes=most_bytes)]},
     )
 
 
@@ -117,6 +131,10 @@ class Gateway:
         self._http = http
         self._token = token
         self._sleep = sleep
+
+    def token(self) -> str:
+        """The token of the next request; a secret. Raises Trouble."""
+        return self._token()
 
     def ask(
         self,
@@ -226,17 +244,18 @@ def _object(response: httpx2.Response) -> Mapping[str, Any] | None:
 
 
 def _unreadable(response: httpx2.Response, url: str) -> Trouble:
+    """slurmrestd says some errors in a line of text; whatever else is no JSON is somebody's in between."""
     kind = printable(response.headers.get("content-type", "nothing that has a type"), 60)
-    if response.status_code >= _FIRST_ERROR and kind.startswith("text/plain"):
+    status = response.status_code
+    if status not in _AWAY and status >= _FIRST_ERROR and kind.startswith("text/plain"):
         said = printable(response.text, 160)
-        return Trouble(
-            Exit.REFUSED_BY_SLURM,
-            f"slurmrestd says {response.status_code}: {said}",
-            status=response.status_code,
-        )
-    return Trouble(
-        Exit.UNREADABLE_ANSWER,
-        f"{url} answered {response.status_code} with {kind}, which no gateway does.",
-        "check the gateway's address; a proxy or a login page may stand in between",
-        status=response.status_code,
-    )
+        return Trouble(Exit.REFUSED_BY_SLURM, f"slurmrestd says {status}: {said}", status=status)
+    if status in _AWAY:
+        code, remedy = Exit.UNAVAILABLE, "try again in a moment; a proxy says so in its stead"
+    else:
+        code = Exit.UNREADABLE_ANSWER
+        remedy = "check the gateway's address; a proxy or a login page may stand in between"
+    sentence = f"{url} answered {status} with {kind}, which no gateway does."
+    trouble = Trouble(code, sentence, remedy, status=status)
+    trouble.is_strangers = True
+    return trouble

@@ -15,6 +15,8 @@ class Choice:
     """Filters that all have to fit; an empty one fits all."""
 
     users: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+    """Name and number of the one user that is asked for too; of a release without names, the number fits."""
     states: frozenset[str] = frozenset()
     partitions: frozenset[str] = frozenset()
     accounts: frozenset[str] = frozenset()
@@ -27,6 +29,7 @@ class Choice:
         """Whether it says nothing of which jobs are meant."""
         return not (
             self.users
+            or self.own
             or self.states
             or self.partitions
             or self.accounts
@@ -38,7 +41,7 @@ class Choice:
         """Whether this job is meant."""
         return (
             self._fits_state(job)
-            and _among(self.users, job.user, str(job.user_id))
+            and _among(self.users | self.own, job.user, str(job.user_id))
             and _among(self.partitions, *job.partition.split(","))
             and _among(self.accounts, job.account)
             and _among(self.names, job.name)

@@ -6,7 +6,9 @@ from typing import Any
 import click
 
 from gateway.client.commands_cluster import ALIASES, CLUSTER_COMMANDS
+from gateway.client.commands_folder import run_folder
 from gateway.client.commands_submit import submit
+from gateway.client.commands_token import slurm_token
 from gateway.client.options import Options, client_command, load_run
 
 __all__ = ["ALIASES", "COMMANDS"]
@@ -112,4 +114,4 @@ def ping(options: Options) -> int:
     return int(load_run("ping")(options))
 
 
-COMMANDS = (login, logout, whoami, ping, submit, *CLUSTER_COMMANDS)
+COMMANDS = (login, logout, whoami, ping, submit, run_folder, *CLUSTER_COMMANDS, slurm_token)

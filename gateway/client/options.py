@@ -13,7 +13,7 @@ import click
 
 from gateway.client.trouble import Exit, Trouble, printable
 
-_NAMES = ("gateway", "profile", "ca_file", "api_version", "timeout_seconds", "as_json")
+COMMON = ("gateway", "profile", "ca_file", "api_version", "timeout_seconds", "as_json")
 _SECONDS = 60.0
 _MOST_CHARACTERS = 4096
 
@@ -105,7 +105,7 @@ def client_command(
     def make(function: Callable[..., int]) -> click.Command:
         @functools.wraps(function)
         def called(**given: Any) -> int:
-            options = Options(**{key: given.pop(key) for key in _NAMES})
+            options = Options(**{key: given.pop(key) for key in COMMON})
             return function(options, **given)
 
         wrapped = called

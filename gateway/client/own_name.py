@@ -1,34 +1,60 @@
-"""Whoever is signed in -> the Slurm user that --me means, as far as a client can know it."""
+"""Whoever is signed in -> the Slurm user that --me means: as the gateway says, or as the token does."""
 
 import os
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from gateway.client.asking import Gateway
 from gateway.client.choosing import Choice
 from gateway.client.claims import likely_user, unverified_claims
-from gateway.client.opening import profile_of, token_of
-from gateway.client.options import Options
-from gateway.client.profiles import Profiles, home_folder
 from gateway.client.trouble import Exit, Trouble
 
 USER = "SLURM_GATEWAY_USER"
+_PATH = "/gateway/user"
+_UNTOLD = frozenset({"page-unknown", "operation-unlisted"})
+"""What a gateway of before says, and one whose roles may not read."""
 
 
-def own_name(options: Options) -> str:
-    """The variable's user, or the name in the token. Raises Trouble where there is neither."""
-    if named := os.environ.get(USER, ""):
-        return named
-    profiles = Profiles(home_folder())
-    token = token_of(profile_of(options, profiles), profiles, os.environ)()
-    name = likely_user(unverified_claims(token))
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A Slurm user. `uid` is empty where nobody said it; Slurm 20.11 gives numbers of users alone."""
+
+    name: str
+    uid: str = ""
+
+
+def who_i_am(gateway: Gateway) -> Mapping[str, Any] | None:
+    """What the gateway says of the caller; None where it tells nobody. Raises Trouble."""
+    try:
+        return gateway.ask("GET", _PATH).content
+    except Trouble as trouble:
+        if trouble.problem in _UNTOLD:
+            return None
+        raise
+
+
+def own_user(gateway: Gateway, environ: Mapping[str, str] = os.environ) -> Own:
+    """The variable's user, the gateway's, or the name in the token. Raises Trouble where there is none."""
+    if named := environ.get(USER, ""):
+        return Own(named)
+    told = who_i_am(gateway) or {}
+    if isinstance(name := told.get("user"), str) and name:
+        uid = told.get("uid")
+        return Own(name, str(uid) if isinstance(uid, int) else "")
+    name = likely_user(unverified_claims(gateway.token()))
     if not name:
         raise Trouble(
             Exit.WRONG_CALL,
-            "Your token does not say which Slurm user you are.",
+            "Neither the gateway nor your token says which Slurm user you are.",
             f"name yourself with --user, or set {USER}",
         )
-    return name
+    return Own(name)
 
 
-def with_own_name(options: Options, choice: Choice) -> Choice:
+def with_own_name(gateway: Gateway, choice: Choice) -> Choice:
     """The same choice of one's own jobs."""
-    return replace(choice, users=choice.users | {own_name(options)})
+    own = own_user(gateway)
+    if own.uid:
+        return replace(choice, own=frozenset({own.name, own.uid}))
+    return replace(choice, users=choice.users | {own.name})

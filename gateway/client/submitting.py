@@ -37,14 +37,17 @@ def submit(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
     tell: Callable[[str], None] = lambda _: None,
+    most_seconds: float = _MOST_SECONDS,
 ) -> Submitted:
     """Send it, and where no answer comes send it again with the same key: the gateway runs it once.
+
+    With 0 `most_seconds` it is sent once, and whoever calls asks again.
 
     Raises Trouble: with Exit.UNDECIDED and the key where in the end nobody knows, and with what
     was wrong otherwise. Then nothing was submitted.
     """
     may_have_run = False
-    deadline = now() + _MOST_SECONDS
+    deadline = now() + most_seconds
     for pause in (*_PAUSES, *[_PAUSES[-1]] * 100):
         try:
             return _send(cluster, body, key)
@@ -83,12 +86,15 @@ def _wait_seconds(trouble: Trouble, pause: float) -> float | None:
 
 def _final(trouble: Trouble, key: str, *, may_have_run: bool) -> Trouble:
     """A refusal of Slurm's or of the gateway's own is an answer: nothing runs."""
-    if trouble.code is Exit.UNDECIDED or (trouble.code is Exit.UNAVAILABLE and may_have_run):
-        return Trouble(
-            Exit.UNDECIDED,
-            f"Whether the job was submitted is not known: {trouble.sentence}",
-            f"ask again with the same key, which submits nothing twice: --idempotency-key {key}",
-            problem=trouble.problem,
-            status=trouble.status,
-        )
-    return trouble
+    is_open = trouble.code is Exit.UNAVAILABLE or trouble.is_strangers
+    if trouble.code is not Exit.UNDECIDED and not (is_open and may_have_run):
+        return trouble
+    final = Trouble(
+        Exit.UNDECIDED,
+        f"Whether the job was submitted is not known: {trouble.sentence}",
+        f"ask again with the same key, which submits nothing twice: --idempotency-key {key}",
+        problem=trouble.problem,
+        status=trouble.status,
+    )
+    final.retry_after_seconds = trouble.retry_after_seconds
+    return final

@@ -51,6 +51,8 @@ class Trouble(Exception):
         """The HTTP status it came with; 0 where there was none."""
         self.never_ran = False
         """Whether what was asked certainly never reached Slurm."""
+        self.is_strangers = False
+        """Whether neither the gateway nor Slurm said it, but somebody in between."""
         self.retry_after_seconds: float | None = None
         """When to ask again, where the gateway says so."""
 

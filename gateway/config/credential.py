@@ -17,6 +17,8 @@ class Mint(Section):
     """Slurm's jwt_hs256.key, used byte for byte; 0400 or 0600, of the gateway's user or root."""
     lifetime_seconds: float = Field(default=120.0, ge=10, le=3600)
     """How long a minted token lives at most; never longer than the caller's own."""
+    handed_out_seconds: float = Field(default=600.0, ge=10, le=600)
+    """The same for a token that a user with the class MINT-TOKEN asks for and keeps."""
     group_readable_key: bool = False
     """Accept a key file of mode 0440 or 0640."""
     include_ids: bool = False

@@ -44,6 +44,8 @@ class Rates(Section):
     """Changes to the cluster."""
     util: Rate = "10/second"
     """Helpers that neither read the cluster nor change it."""
+    mint_token: Rate = Field(default="6/minute", alias="mint-token")
+    """Slurm tokens for users to keep."""
 
 
 class Limit(Section):

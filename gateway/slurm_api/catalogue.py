@@ -36,7 +36,7 @@ class PathParameter:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the catalogue. `versions` is None for the unversioned /openapi documents.
+    """One row of the catalogue. `versions` is None for what has none: /openapi, and the gateway's own.
 
     `needs_condition`: without a query, slurmrestd would do it to everything there is.
     """

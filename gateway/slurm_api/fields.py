@@ -106,6 +106,15 @@ PRIVILEGED = ("user_id", "group_id", "job_id", "admin_comment", "site_factor")
 """What Slurm takes from privileged users only: refused unless a role permits it."""
 
 
+def is_deadly(group: str, version: int | None) -> bool:
+    """Whether a body of these can end slurmrestd, so that it is looked at whatever its role permits."""
+    return (
+        group == JOBS
+        and version is not None
+        and any(versions.covers(version) for versions in DEADLY.values())
+    )
+
+
 def folded(name: str) -> str:
     """The form in which names are compared."""
     return name.casefold()

@@ -24,6 +24,7 @@ MEANINGS: tuple[tuple[Risk, str], ...] = (
     (Risk.ACCT_JOB_WRITE, "changes job records in the accounting database"),
     (Risk.ADMIN, "changes the cluster or the accounting database"),
     (Risk.UTIL, "computes something from the request and reads nothing"),
+    (Risk.MINT_TOKEN, "hands out a Slurm token, with which the user goes past this gateway"),
 )
 """What each class means, in the order of the reference."""
 
@@ -31,6 +32,7 @@ _INTRODUCTION = (
     "Made from the gateway's own catalogue; do not edit. Only what stands here can be called, and"
     " only by roles that allow its class or its name. `*` is the API version. Releases add operations"
     " to older API versions as well, so an operation may be listed that your release does not have."
+    " What is below `/gateway/` the gateway answers itself, by the same stages."
 )
 _ABOUT_QUERIES = (
     "A parameter that is not listed is refused. An operation that takes a body takes no query,"

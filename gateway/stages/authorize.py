@@ -15,8 +15,8 @@ from gateway.model import (
     Target,
 )
 from gateway.request.browser import check_call
-from gateway.slurm_api import Catalogue, Match, raised_risk, write_target
-from gateway.slurm_api.fields import RULED
+from gateway.slurm_api import Catalogue, Match, VersionedOperation, raised_risk, write_target
+from gateway.slurm_api.fields import RULED, is_deadly
 from gateway.slurm_api.own_jobs import HOLDS, Hold
 from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy, RolePolicy
 from gateway.users.assurance import Assurance, StepUp
@@ -140,7 +140,7 @@ class Authorize:
             rule,
             _job_ids(match),
             tuple(role.name for role in allowing),
-            _has_body_rules(operation, allowing[0]),
+            _has_body_rules(call, allowing[0]),
             _own_jobs_only(operation, allowing),
         )
 
@@ -189,10 +189,12 @@ def _own_jobs_only(operation: Operation, allowing: Sequence[RolePolicy]) -> bool
     return operation.name in HOLDS and all(role.own_jobs_only for role in allowing)
 
 
-def _has_body_rules(operation: Operation, first: RolePolicy) -> bool:
-    """The first role that allows the call is asked first, and one without rules admits everything."""
-    ruled = RULED.get(operation.name)
-    return ruled is not None and not first.fields[ruled.group].is_empty
+def _has_body_rules(call: VersionedOperation, first: RolePolicy) -> bool:
+    """The first role that allows the call is asked first, and one without rules admits what harms nobody else."""
+    ruled = RULED.get(call.entry.operation.name)
+    if ruled is None:
+        return False
+    return is_deadly(ruled.group, call.version) or not first.fields[ruled.group].is_empty
 
 
 def _is_short(target: Target) -> bool:

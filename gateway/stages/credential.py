@@ -49,6 +49,13 @@ class DescribeUser(Protocol):
         """Raises CredentialDoubt."""
 
 
+class HandedOut(NamedTuple):
+    """A Slurm token that leaves the gateway, and when it ends, in seconds since the epoch."""
+
+    token: Secret
+    expires: int
+
+
 class _Minted(NamedTuple):
     credential: UpstreamCredential
     expires: int
@@ -93,19 +100,36 @@ class Mint:
     ) -> UpstreamCredential:
         """Denied: token-expiring, credential-unavailable, user-forbidden."""
         now = self._now()
-        cap = int(identity.expires + self._terms.leeway_seconds.get(identity.issuer, 0.0))
-        if cap - now < MINIMUM_SECONDS_LEFT:
-            raise _expiring(cap - now, self._terms.challenge)
-        try:
-            key = await self._key()
-        except CredentialDoubt as doubt:
-            raise _unavailable(doubt) from doubt
+        cap = self._cap(identity, now)
+        key = await self._live_key()
         if key is not self._minted_with:
             self._minted, self._minted_with = {}, key
         minted = self._reusable(user.name, cap, now)
         if minted is None:
             minted = await self._mint(key, user, cap, now)
         return minted.credential
+
+    async def hand_out(
+        self, identity: Identity, user: ClusterUser, lifetime_seconds: float
+    ) -> HandedOut:
+        """A token for the user to keep: made anew, and remembered nowhere. Denied as for a call."""
+        now = self._now()
+        expires = min(int(now + lifetime_seconds), self._cap(identity, now))
+        key = await self._live_key()
+        return HandedOut(key.sign(await self._claims(user, now, expires)), expires)
+
+    def _cap(self, identity: Identity, now: float) -> int:
+        """When the caller's own token ends, and with it whatever is made for them."""
+        cap = int(identity.expires + self._terms.leeway_seconds.get(identity.issuer, 0.0))
+        if cap - now < MINIMUM_SECONDS_LEFT:
+            raise _expiring(cap - now, self._terms.challenge)
+        return cap
+
+    async def _live_key(self) -> SlurmKey:
+        try:
+            return await self._key()
+        except CredentialDoubt as doubt:
+            raise _unavailable(doubt) from doubt
 
     def _reusable(self, name: str, cap: int, now: float) -> _Minted | None:
         """A token within this caller's cap: one of full lifetime, or one made for this very cap."""
@@ -120,18 +144,22 @@ class Mint:
         return None
 
     async def _mint(self, key: SlurmKey, user: ClusterUser, cap: int, now: float) -> _Minted:
-        _refuse_forbidden(user.name, self._forbidden)
         full = int(now + self._terms.lifetime_seconds)
         expires = min(full, cap)
-        claims: dict[str, object] = {"sun": user.name, "iat": int(now), "exp": expires}
-        if self._describe is not None:
-            claims |= await self._id_claims(user, self._describe)
+        claims = await self._claims(user, now, expires)
         minted = _Minted(UpstreamCredential(user.name, key.sign(claims)), expires)
         if key is self._minted_with:
             if len(self._minted) >= MAXIMUM_MINTED:
                 del self._minted[next(iter(self._minted))]
             self._minted[user.name, 0 if full <= cap else cap] = minted
         return minted
+
+    async def _claims(self, user: ClusterUser, now: float, expires: int) -> dict[str, object]:
+        _refuse_forbidden(user.name, self._forbidden)
+        claims: dict[str, object] = {"sun": user.name, "iat": int(now), "exp": expires}
+        if self._describe is not None:
+            claims |= await self._id_claims(user, self._describe)
+        return claims
 
     async def _id_claims(self, user: ClusterUser, describe: DescribeUser) -> dict[str, object]:
         try:

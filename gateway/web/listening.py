@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 _ANSWER_SECONDS = 2.0
@@ -111,10 +112,10 @@ def _clear_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_ANSWER_SECONDS)
         try:
-            probe.connect(str(path))
+            # A timeout is somebody who listens, with a full backlog.
+            with suppress(TimeoutError):
+                probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
             return
-        except TimeoutError:
-            pass  # somebody listens, with a full backlog
     raise OSError(errno.EADDRINUSE, "somebody listens there")

@@ -20,6 +20,21 @@ _TICK_SECONDS = 0.05
 _log = logging.getLogger(__name__)
 
 
+def asgi3(application: AsgiApplication, **options: Any) -> uvicorn.Config:
+    """Have uvicorn serve ASGI 3 and nothing of its own: no log, no lifespan, no header about proxies or itself."""
+    return uvicorn.Config(
+        application,
+        interface="asgi3",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        **options,
+    )
+
+
 class Listener(uvicorn.Server):
     """One listening socket. The process's signals are not its business; see `stop`."""
 
@@ -36,20 +51,7 @@ class Listener(uvicorn.Server):
         options: dict[str, Any] = {"http": protocol, "timeout_keep_alive": ceil(keep_alive_seconds)}
         if tls is not None:
             options["ssl_context_factory"] = lambda _config, _default: tls
-        super().__init__(
-            uvicorn.Config(
-                application,
-                interface="asgi3",
-                lifespan="off",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=True,
-                **options,
-            )
-        )
+        super().__init__(asgi3(application, **options))
         self.name = name
         self._bound = bound
         self._serving: asyncio.Task[None] | None = None

@@ -63,6 +63,7 @@ RATES = (
     "acct-job-write",
     "admin",
     "util",
+    "mint-token",
 )
 GENEROUS = {
     "receive": {"maximum_ruled_body_bytes": 52_428_800},

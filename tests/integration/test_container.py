@@ -49,6 +49,7 @@ def test_the_install_steps_of_the_image_give_a_gateway_that_runs(root: Path) -> 
         "slurm-gateway"
         in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     )
+    assert (venv / "share/man/man1/slurm-gateway.1").is_file()
     code = "from gateway.web.portal import read_error_page; print(read_error_page('busy'))"
     page = subprocess.run(
         [str(venv / "bin/python"), "-c", code],

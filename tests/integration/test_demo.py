@@ -60,6 +60,11 @@ def test_once_ends_well_after_the_job_and_leaves_nothing_of_its_own(
     assert "output, owned by alice: I am alice, uid" in done.stdout
     assert '"operation": "POST /slurm/*/job/submit"' in done.stdout
     assert '"verdict": "granted"' in done.stdout
+    typed = done.stdout.partition("The same with the command line")[2]
+    assert "Signed in at https://localhost:" in typed
+    assert re.search(r"job \d+  COMPLETED on \S+, exit code 0:0", typed)
+    assert re.search(r"^I am alice on \S+, job \d+\.$", typed, re.MULTILINE)
+    assert not (tmp_path / "home/token").exists()
     assert gateway_pid(tmp_path) is None
     assert daemons(one_slurm_release) == before, "Slurm ran before and is used by others"
 
@@ -75,7 +80,7 @@ def staying(port: int, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], 
     try:
         wait_until(
             lambda: printed.read_bytes().endswith(b"/me\n") or demo.poll() is not None,
-            60,
+            120,
             "the demo",
         )
         yield demo, printed

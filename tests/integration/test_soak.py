@@ -18,8 +18,7 @@ def test_what_was_acknowledged_is_recorded_and_no_job_ran_twice(
 ) -> None:
     site = Site(one_slurm_release, identity_provider, tmp_path / "gateway", SHORT.settle_seconds)
     found = soak(SHORT, site, print, seed=1)
-    # The quiet time of the short form ends before all that stays was used once; make soak holds it to a tenth.
-    assert found.failures(memory_growth=1.25) == [], as_text(found)
+    assert found.failures() == [], as_text(found)
     assert found.acknowledged_found == found.acknowledged > 100
     assert found.requests_unanswered > 0, "the kills hit requests under way"
     assert found.keys_unsettled == 0

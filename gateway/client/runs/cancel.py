@@ -31,13 +31,13 @@ def run(
     interactive: bool,
 ) -> int:
     """0 where every job that was meant is cancelled."""
-    wanted = with_own_name(options, choice) if mine else choice
-    if not job_ids and wanted.is_empty:
+    if not job_ids and choice.is_empty and not mine:
         raise Trouble(
             Exit.WRONG_CALL, "Which jobs?", "name them, or choose with --me, --name, --state, …"
         )
     done: list[dict[str, Any]] = []
     with open_cluster(options) as cluster:
+        wanted = with_own_name(cluster.gateway, choice) if mine else choice
         for job_id in _targets(cluster, job_ids, wanted):
             if interactive and not click.confirm(f"Cancel job {job_id}?", err=True):
                 continue

@@ -11,7 +11,7 @@ import click
 from gateway.client.choosing import Choice
 from gateway.client.opening import Cluster, open_cluster
 from gateway.client.options import Options
-from gateway.client.own_name import own_name
+from gateway.client.own_name import own_user
 from gateway.client.record import Record, read_records
 from gateway.client.tables import print_table
 from gateway.client.trouble import Exit, Trouble
@@ -39,14 +39,16 @@ def run(
     now = time.time()
     first = since(starttime or "today", now)
     last = since(endtime, now) if endtime else now
-    users = choice.users or (frozenset() if everybody or choice.job_ids else {own_name(options)})
     with open_cluster(options) as cluster:
+        users = choice.users
+        if not users and not everybody and not choice.job_ids:
+            users = frozenset({own_user(cluster.gateway).name})
         records = (
             _read_named(cluster, choice.job_ids)
             if choice.job_ids
             else _read(cluster, first, sorted(users))
         )
-    found = [one for one in records if _fits(one, choice, frozenset(users)) and _within(one, last)]
+    found = [one for one in records if _fits(one, choice, users) and _within(one, last)]
     shown = [step for one in found for step in (one[:1] if jobs_only else one)]
     if options.as_json:
         click.echo(json.dumps([asdict(one) for one in shown], indent=2))

@@ -82,8 +82,8 @@ def run(
 ) -> int:
     """0, also for an empty queue."""
     shown = _columns(columns) if columns else LONG_LISTING if is_long else DEFAULT
-    wanted = with_own_name(options, choice) if mine else choice
     with open_cluster(options) as cluster:
+        wanted = with_own_name(cluster.gateway, choice) if mine else choice
         found = chosen(read_jobs(cluster), wanted)
     if options.as_json:
         click.echo(json.dumps([job_facts(job) for job in found], indent=2))

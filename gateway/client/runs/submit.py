@@ -18,11 +18,9 @@ from gateway.client.submit.assembling import Submission, assemble, script_name
 from gateway.client.submit.job_file import is_json, read_job_file
 from gateway.client.submit.script import MAXIMUM_BYTES, Script, read_script
 from gateway.client.submit.table import Option, read_options
-from gateway.client.submit.words import Given, read_words
+from gateway.client.submit.words import COMMAND_LINE, Given, read_words
 from gateway.client.submitting import Submitted, new_key, submit
 from gateway.client.trouble import Exit, Trouble, printable
-
-_PLACE = "the command line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ def _follow(cluster: Cluster, job_id: int, *, as_json: bool) -> int:
 
 
 def _read_typed(words: Sequence[str], known: Mapping[str, Option]) -> _Typed:
-    given, rest = read_words(words, known, _PLACE)
+    given, rest = read_words(words, known, COMMAND_LINE)
     wraps = any(one.option.name == "wrap" for one in given)
     if wraps and rest:
         raise Trouble(Exit.WRONG_CALL, "--wrap is the script; leave the file out.")

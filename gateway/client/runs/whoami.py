@@ -11,6 +11,7 @@ from gateway.client.access import environment_token
 from gateway.client.claims import likely_user, unverified_claims
 from gateway.client.opening import open_cluster, place_of, profile_of, token_of
 from gateway.client.options import Options
+from gateway.client.own_name import who_i_am
 from gateway.client.profiles import Profiles, home_folder
 from gateway.client.trouble import Exit, printable
 
@@ -22,7 +23,10 @@ def run(options: Options) -> int:
     place = place_of(options, profile)
     with open_cluster(options) as cluster:
         version = cluster.version
-        cluster.get("/ping")
+        told = who_i_am(cluster.gateway)
+        if told is None:
+            cluster.get("/ping")
+    told = told or {}
     token = token_of(profile, profiles, os.environ)()
     claims = unverified_claims(token)
     from_environment = environment_token(os.environ) is not None
@@ -30,6 +34,10 @@ def run(options: Options) -> int:
         "gateway": place.url,
         "profile": place.profile,
         "name": printable(likely_user(claims)),
+        "slurm_user": printable(told.get("user", "")),
+        "uid": told.get("uid"),
+        "roles": [printable(role) for role in told.get("roles") or ()],
+        "cluster": printable(told.get("cluster", "")),
         "issuer": printable(claims.get("iss", "")),
         "subject": printable(claims.get("sub", "")),
         "token_ends": _moment(claims.get("exp")),
@@ -45,9 +53,14 @@ def run(options: Options) -> int:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    name = facts["name"] or "somebody whose token has no name in it"
+    name = facts["slurm_user"] or facts["name"] or "somebody whose token has no name in it"
     click.echo(f"{click.style(name, bold=True)} at {facts['gateway']}")
+    other_name = facts["name"] if facts["name"] != name else ""
+    shown = {**facts, "roles": ", ".join(facts["roles"]), "other_name": other_name}
     for label, key in (
+        ("cluster", "cluster"),
+        ("roles", "roles"),
+        ("token names", "other_name"),
         ("issuer", "issuer"),
         ("subject", "subject"),
         ("signed in by", "way"),
@@ -55,8 +68,8 @@ def _print(facts: dict[str, Any]) -> None:
         ("API version", "api_version"),
         ("profile", "profile"),
     ):
-        if facts[key]:
-            click.echo(f"  {label:<13}{facts[key]}")
+        if shown[key]:
+            click.echo(f"  {label:<13}{shown[key]}")
     others = [one for one in facts["profiles"] if one != facts["profile"]]
     if others:
         click.echo(f"  {'others':<13}{', '.join(others)}")

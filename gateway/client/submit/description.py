@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.client.submit.parsing import PARSERS, Unreadable
 from gateway.client.submit.table import Field
-from gateway.client.submit.words import Given
-from gateway.client.trouble import Exit, Trouble, printable
+from gateway.client.submit.words import Given, wrong_at
+from gateway.client.trouble import Trouble, printable
 
 _FIRST_WITH_A_LIST = 39
 _FIRST_WITH_OOM_KILL_STEP = 42
@@ -23,7 +23,7 @@ def describe(given: Iterable[Given], version: int, now: float) -> dict[str, Any]
     for one in latest.values():
         if one.option.why:
             raise Trouble(
-                Exit.UNFIT_DATA,
+                wrong_at(one.place),
                 f"{one.place}: --{one.option.name} cannot be sent.",
                 one.option.why,
             )
@@ -43,7 +43,7 @@ def _add(job: dict[str, Any], one: Given, version: int, now: float) -> None:
     if field is None:
         known = ", ".join(_shown(each) for each in one.option.fields)
         raise Trouble(
-            Exit.UNFIT_DATA,
+            wrong_at(one.place),
             f"{one.place}: API v0.0.{version} has no field for --{one.option.name}.",
             f"it is in {known}; leave it out, or ask for a newer Slurm",
         )
@@ -51,7 +51,7 @@ def _add(job: dict[str, Any], one: Given, version: int, now: float) -> None:
         value = PARSERS[field.parse](one.text, now)
     except Unreadable as unreadable:
         raise Trouble(
-            Exit.UNFIT_DATA,
+            wrong_at(one.place),
             f"{one.place}: --{one.option.name}={printable(one.text, 80)}: it must be {unreadable}.",
         ) from None
     _write(job, field, value)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from gateway.client.submit.script import MAXIMUM_BYTES
 from gateway.client.trouble import Exit, Trouble
 
 
@@ -13,13 +14,21 @@ def is_json(content: bytes, name: str) -> bool:
 
 def read_job_file(content: bytes, name: str) -> tuple[dict[str, Any], str]:
     """The body and a note, empty where there is nothing to say. Raises Trouble."""
+    if len(content) > MAXIMUM_BYTES:
+        raise Trouble(
+            Exit.UNFIT_DATA,
+            f"{name} has more than {MAXIMUM_BYTES} bytes; the client takes no more of a job.",
+            "put data into files that the script reads",
+        )
     try:
         found = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise Trouble(Exit.UNFIT_DATA, f"{name} is not UTF-8.") from None
+        raise Trouble(Exit.UNFIT_DATA, f"{name} is not UTF-8.", "convert it with iconv") from None
     except json.JSONDecodeError as error:
         raise Trouble(
-            Exit.UNFIT_DATA, f"{name}, line {error.lineno}: it is no JSON: {error.msg}."
+            Exit.UNFIT_DATA,
+            f"{name}, line {error.lineno}: it is no JSON: {error.msg}.",
+            "JSON has neither comments nor a comma before a bracket",
         ) from None
     except RecursionError:
         raise Trouble(Exit.UNFIT_DATA, f"{name} is nested too deeply.") from None

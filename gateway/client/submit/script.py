@@ -36,7 +36,11 @@ def read_script(content: bytes, name: str, options: Mapping[str, Option]) -> Scr
             continue
         given, rest = read_words(words, options, place)
         if rest:
-            raise Trouble(Exit.UNFIT_DATA, f"{place}: {rest[0]!r} belongs to no option.")
+            raise Trouble(
+                Exit.UNFIT_DATA,
+                f"{place}: {rest[0]!r} belongs to no option.",
+                "write options alone behind #SBATCH",
+            )
         components[-1] += given
     return Script(text, tuple(map(tuple, components)), tuple(_ignored(text)))
 
@@ -62,7 +66,9 @@ def _text(content: bytes, name: str) -> str:
             f"take it away: sed -i '1s/^\\xEF\\xBB\\xBF//' {name}",
         )
     if "\0" in text:
-        raise Trouble(Exit.UNFIT_DATA, f"{name} has a NUL in it: it is no script.")
+        raise Trouble(
+            Exit.UNFIT_DATA, f"{name} has a NUL in it: it is no script.", "name a text file"
+        )
     if "\r\n" in text:
         raise Trouble(
             Exit.UNFIT_DATA,
@@ -98,4 +104,8 @@ def _words(line: str, place: str) -> list[str]:
     try:
         return shlex.split(line, comments=True)
     except ValueError:
-        raise Trouble(Exit.UNFIT_DATA, f"{place}: a quotation mark is not closed.") from None
+        raise Trouble(
+            Exit.UNFIT_DATA,
+            f"{place}: a quotation mark is not closed.",
+            "close it, or escape it: \\'",
+        ) from None

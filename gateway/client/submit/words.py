@@ -7,6 +7,9 @@ from difflib import get_close_matches
 from gateway.client.submit.table import Option
 from gateway.client.trouble import Exit, Trouble, printable
 
+COMMAND_LINE = "the command line"
+"""The place of what was typed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -89,4 +92,9 @@ def find_option(name: str, options: Mapping[str, Option], place: str) -> Option:
 
 
 def _wrong(place: str, sentence: str, remedy: str = "") -> Trouble:
-    return Trouble(Exit.UNFIT_DATA, f"{place}: {sentence}", remedy)
+    return Trouble(wrong_at(place), f"{place}: {sentence}", remedy)
+
+
+def wrong_at(place: str) -> Exit:
+    """What somebody typed is another mistake than what stands in a file."""
+    return Exit.WRONG_CALL if place == COMMAND_LINE else Exit.UNFIT_DATA

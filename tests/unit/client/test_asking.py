@@ -114,7 +114,9 @@ def test_nobody_waits_for_ever(scripted: ScriptedGateway, gateway: Gateway) -> N
         ),
         (Told(200, b"[]"), Exit.UNREADABLE_ANSWER, "no gateway does", "address"),
         (Told(200, b'{"jobs": '), Exit.UNREADABLE_ANSWER, "no gateway does", "address"),
-        (Told(502, b"<html>Bad gateway", "text/html"), Exit.UNREADABLE_ANSWER, "502", "address"),
+        (Told(502, b"<html>Bad gateway", "text/html"), Exit.UNAVAILABLE, "502", "in a moment"),
+        (Told(503, b"no server", "text/plain"), Exit.UNAVAILABLE, "503", "in a moment"),
+        (Told(404, b"<html>Not here", "text/html"), Exit.UNREADABLE_ANSWER, "404", "address"),
         (
             Told(302, b"", "text/html", {"Location": "https://evil.example/"}),
             Exit.UNREADABLE_ANSWER,
@@ -206,6 +208,17 @@ def test_a_refusal_that_has_nothing_to_do_with_versions_ends_the_search(
 ) -> None:
     scripted.tell("GET /slurm/v0.0.45/ping", problem("user-unknown", 403))
     with pytest.raises(Trouble, match="user-unknown"):
+        find_version(gateway)
+    assert len(scripted.heard) == 1
+
+
+@pytest.mark.parametrize("status", [200, 404, 502, 503])
+def test_a_strangers_answer_says_nothing_of_versions(
+    scripted: ScriptedGateway, gateway: Gateway, status: int
+) -> None:
+    """Nor is one remembered by it: a proxy in front of a gateway that restarts says such things."""
+    scripted.tell("GET /slurm/v0.0.45/ping", Told(status, b"<html>", "text/html"))
+    with pytest.raises(Trouble, match="no gateway does"):
         find_version(gateway)
     assert len(scripted.heard) == 1
 

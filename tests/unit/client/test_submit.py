@@ -308,6 +308,7 @@ def test_a_submission_has_a_key(scripted: ScriptedGateway, cluster: Cluster) -> 
         Told(500, {"errors": [{"error": "Unable to contact", "error_number": 1800}]}),
         problem("idempotency-in-progress", 409, headers={"Retry-After": "1"}),
         problem("outcome-unknown", 409, headers={"Retry-After": "1"}),
+        Told(502, b"<html>Bad gateway</html>", "text/html"),
     ],
     ids=[
         "slurmrestd was slow",
@@ -315,6 +316,7 @@ def test_a_submission_has_a_key(scripted: ScriptedGateway, cluster: Cluster) -> 
         "slurmctld is away",
         "the first still runs",
         "nobody knows yet",
+        "a proxy says so in HTML",
     ],
 )
 def test_what_broke_off_is_asked_for_again_with_the_same_key(
@@ -340,6 +342,8 @@ def test_what_broke_off_is_asked_for_again_with_the_same_key(
             Exit.REFUSED_BY_SLURM,
         ),
         (Told(200, {"errors": []}), Exit.UNREADABLE_ANSWER),
+        (Told(504, b"<html>", "text/html"), Exit.UNDECIDED),
+        (Told(200, b"<html>Log in</html>", "text/html"), Exit.UNDECIDED),
     ],
 )
 def test_in_the_end_it_says_whether_something_may_run(

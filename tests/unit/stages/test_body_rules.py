@@ -160,11 +160,13 @@ async def test_a_field_that_a_version_cannot_be_given_refuses_the_job() -> None:
     assert written == job(name="x", reboot=False)
 
 
-@pytest.mark.parametrize("rules", [{}, {"permit_fields": list(PRIVILEGED)[:1]}])
+@pytest.mark.parametrize("permitted", [0, 1, len(PRIVILEGED)])
 async def test_what_ends_slurmrestd_is_refused_in_the_versions_where_it_does(
-    rules: dict[str, Any],
+    permitted: int,
 ) -> None:
-    world = World(user=user(**rules))
+    """Also where a role permits everything, so that there is no other rule."""
+    world = World(user=user(permit_fields=list(PRIVILEGED)[:permitted]))
+    assert world.call(OLD_SUBMIT).has_body_rules
     bodies = [job(argv=value) for value in (["a"], "a", "", None, 0, [None], {"set": False})]
     for body in (*bodies, job(ARGV=["a"]), {"script": "#!", "argv": ["a"]}):
         denied = await refused(world, OLD_SUBMIT, body)

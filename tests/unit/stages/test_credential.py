@@ -125,6 +125,35 @@ async def test_a_token_is_never_used_again_beyond_the_callers_own_cap() -> None:
     assert claims_of(await issue(strategy, left=59))["exp"] == NOW + 59
 
 
+async def test_a_token_that_leaves_the_gateway_is_new_short_and_remembered_nowhere() -> None:
+    strategy = mint(leeway=0)
+    held = await issue(strategy)
+    one = await strategy.hand_out(make_identity(expires=NOW + 3600), make_user(), 600)
+    claims = claims_of(UpstreamCredential("alice", one.token))
+    assert claims == {"sun": "alice", "iat": NOW, "exp": NOW + 600}
+    assert one.expires == NOW + 600
+    assert one.token.reveal not in repr(one)
+    assert await issue(strategy) is held
+    short = await strategy.hand_out(make_identity(expires=NOW + 60), make_user(), 600)
+    assert short.expires == NOW + 60
+
+
+@pytest.mark.parametrize(
+    ("user", "left", "reason"),
+    [
+        ("root", 3600, Reason.USER_FORBIDDEN),
+        ("slurm", 3600, Reason.USER_FORBIDDEN),
+        ("alice", 4, Reason.TOKEN_EXPIRING),
+    ],
+)
+async def test_nobody_is_handed_a_token_that_they_could_not_be_served_with(
+    user: str, left: float, reason: Reason
+) -> None:
+    with pytest.raises(Denied) as caught:
+        await mint(leeway=0).hand_out(make_identity(expires=NOW + left), make_user(user), 600)
+    assert caught.value.reason is reason
+
+
 async def test_users_never_share_a_token() -> None:
     strategy = mint()
     alice, bob = await issue(strategy), await issue(strategy, user="bob")
