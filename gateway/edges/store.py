@@ -134,14 +134,14 @@ class Store:
         if self.problem:
             now = self._monotonic()
             if now < self._try_at:
-                self._miss(use)
+                self.miss(use)
                 raise StoreAway(self.problem)
             self._try_at = now + self._retry  # this one tries, the others do not
         try:
             async with _heeding_cancellation(), asyncio.timeout(self._timeout):
                 answer = await question()
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            self._miss(use)
+            self.miss(use)
             await self._fail(error)
             raise StoreAway(self.problem) from None
         if self.problem:
@@ -154,8 +154,9 @@ class Store:
         """What a script returns. Raises StoreAway, StoreRefuses."""
         return await self.ask(use, lambda: _run(script, keys, values))
 
-    def _miss(self, use: str) -> None:
-        self.missed[use] = self.missed.get(use, 0) + 1
+    def miss(self, use: str, count: int = 1) -> None:
+        """Count questions without an answer."""
+        self.missed[use] = self.missed.get(use, 0) + count
 
     async def _fail(self, error: Exception) -> None:
         was_here = not self.problem
@@ -166,7 +167,8 @@ class Store:
             _log.warning("the store is away: %s", self.problem)
             self.tell(self.problem)
             # what is kept was opened before: each would fail once more, one caller at a time
-            await self.client.connection_pool.disconnect(inuse_connections=False)
+            with suppress(RedisError, OSError):
+                await self.client.connection_pool.disconnect(inuse_connections=False)
 
     def _heal(self) -> None:
         self.problem = ""

@@ -1,6 +1,8 @@
 """Rates that all processes count together: what becomes of them while the store is away."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +15,16 @@ from gateway.edges.shared_attempts import (
     RefuseUnknownWhenAway,
     SharedAttempts,
 )
+from gateway.edges.shared_bindings import SharedBindings
 from gateway.edges.shared_buckets import RefuseWhenAway, SharedBuckets, ShareWhenAway, share_of
-from gateway.edges.store import Store, connect_to
+from gateway.edges.shared_keys import SharedKeys
+from gateway.edges.shared_sessions import SharedSessions
+from gateway.edges.store import Store, StoreAway, connect_to
+from gateway.sign_in.session import SessionDoubt
 from gateway.stages.authenticate import Attempt
+from gateway.stages.idempotency import KeyStoreDoubt
 from gateway.stages.limit import Rate, WouldWait
+from gateway.stages.map_user import Binding, DirectoryDoubt
 from lab.store import StoreServer
 from tests.store_world import new_store
 
@@ -123,3 +131,58 @@ async def test_attempts_while_the_store_is_away(away: Store, strategy: str, is_h
         await budget.check(ATTEMPT)
     throttled, away_from = Reason.AUTHENTICATION_THROTTLED, Reason.LIMITS_UNAVAILABLE
     assert caught.value.reason is (throttled if is_heard else away_from)
+
+
+async def test_hits_that_come_together_are_asked_together(store_server: StoreServer) -> None:
+    async with new_store(store_server) as store:
+        before = await calls(store)
+        rates = SharedBuckets(store, "limits")
+        answers = await asyncio.gather(*(rates.hit(HOUR, f"k{n % 3}") for n in range(300)))
+        assert sum(answer is None for answer in answers) == 3 * HOUR.amount
+        assert await calls(store) - before <= 3
+
+
+async def calls(store: Store) -> int:
+    told: dict[str, dict[str, int]] = await store.client.info("commandstats")
+    return told.get("cmdstat_evalsha", {}).get("calls", 0)
+
+
+async def test_a_hit_that_nobody_waits_for_any_more_disturbs_no_other(
+    store_server: StoreServer,
+) -> None:
+    async with new_store(store_server) as store:
+        rates = SharedBuckets(store, "limits")
+        for number in range(40):
+            hits = [asyncio.create_task(rates.hit(HOUR, f"{number} {n}")) for n in range(5)]
+            for _ in range(number % 6):
+                await asyncio.sleep(0)
+            hits[2].cancel()
+            done = await asyncio.gather(*hits, return_exceptions=True)
+            assert [answer for place, answer in enumerate(done) if place != 2] == [None] * 4
+
+
+async def test_while_the_store_is_away_every_hit_of_a_batch_is_told(away: Store) -> None:
+    rates = SharedBuckets(away, "limits")
+    answers = await asyncio.gather(
+        *(rates.hit(HOUR, "a") for _ in range(7)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [StoreAway] * 7
+    assert away.missed == {"limits": 7}
+
+
+@pytest.mark.parametrize("use", ["sessions", "keys", "bindings"])
+async def test_what_must_be_right_is_doubted_while_the_store_is_away(
+    away: Store, tmp_path: Path, use: str
+) -> None:
+    match use:
+        case "sessions":
+            with pytest.raises(SessionDoubt, match="store"):
+                await SharedSessions(away).find("nobody")
+        case "keys":
+            keys = SharedKeys(away)
+            with pytest.raises(KeyStoreDoubt, match="store"):
+                await keys.forget("nothing")
+            assert "store" in keys.problem
+        case _:
+            with pytest.raises(DirectoryDoubt):
+                await SharedBindings(away, tmp_path).bind(Binding("issuer", "1", "alice"))
