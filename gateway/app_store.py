@@ -10,7 +10,7 @@ from gateway.config.gateway import Gateway
 from gateway.config.store import Store as StoreSection
 from gateway.edges.buckets import MemoryBuckets
 from gateway.edges.shared_buckets import RefuseWhenAway, SharedBuckets, ShareWhenAway
-from gateway.edges.store import PasswordFile, Store, StoreTls, connect_to
+from gateway.edges.store import Store
 
 Counting = MemoryBuckets | ShareWhenAway | RefuseWhenAway
 """What rates are counted with."""
@@ -34,6 +34,8 @@ def open_store(config: Gateway, shelf: Shelf) -> Store | None:
 
 def make_store(section: StoreSection, cluster: str) -> Store:
     """Of a section with an address."""
+    from gateway.edges.store_client import ERRORS, PasswordFile, StoreTls, connect_to
+
     tls = None
     if (section.address or "").startswith("tls:"):
         tls = StoreTls(section.ca_file, section.certificate_file, section.key_file)
@@ -48,6 +50,7 @@ def make_store(section: StoreSection, cluster: str) -> Store:
     return Store(
         client,
         cluster,
+        errors=ERRORS,
         timeout_seconds=section.timeout_seconds,
         retry_seconds=section.retry_seconds,
         monotonic=time.monotonic,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.edges.store import PasswordFile, Store, connect_to
+from gateway.edges.store import Store
+from gateway.edges.store_client import ERRORS, PasswordFile, connect_to
 from lab.store import USER, StoreServer, program
 from lab.toml_text import Settings
 
@@ -51,6 +52,7 @@ async def new_store(
     store = Store(
         client,
         f"test-{uuid.uuid4().hex}",
+        errors=ERRORS,
         timeout_seconds=timeout_seconds,
         retry_seconds=retry_seconds,
         monotonic=time.monotonic,

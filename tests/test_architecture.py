@@ -67,3 +67,9 @@ def test_every_refusal_is_raised_somewhere_and_reached_by_a_test() -> None:
         if f"Reason.{reason.name}" not in tested and f'"{reason.code}"' not in tested
     ]
     assert [reason.name for reason in reached] == []
+
+
+def test_the_library_of_the_store_is_imported_only_where_there_is_one() -> None:
+    """It would cost every other gateway 6 MB."""
+    code = "import sys, gateway.commands.serve; sys.exit('redis' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -19,7 +19,8 @@ from gateway.edges.shared_bindings import SharedBindings
 from gateway.edges.shared_buckets import RefuseWhenAway, SharedBuckets, ShareWhenAway, share_of
 from gateway.edges.shared_keys import SharedKeys
 from gateway.edges.shared_sessions import SharedSessions
-from gateway.edges.store import Store, StoreAway, connect_to
+from gateway.edges.store import Store, StoreAway
+from gateway.edges.store_client import ERRORS, connect_to
 from gateway.sign_in.session import SessionDoubt
 from gateway.stages.authenticate import Attempt
 from gateway.stages.idempotency import KeyStoreDoubt
@@ -37,7 +38,12 @@ RATES = FailureRates(HOUR, HOUR, HOUR, 7200.0)
 async def away() -> AsyncIterator[Store]:
     client = connect_to("unix:/nonexistent/store.sock", connections=1)
     store = Store(
-        client, "example", timeout_seconds=30.0, retry_seconds=60.0, monotonic=lambda: 100.0
+        client,
+        "example",
+        errors=ERRORS,
+        timeout_seconds=30.0,
+        retry_seconds=60.0,
+        monotonic=lambda: 100.0,
     )
     yield store
     await store.close()

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.edges.shared_turns import SharedTurns
-from gateway.edges.store import Store, StoreAway, connect_to
+from gateway.edges.store import Store, StoreAway
+from gateway.edges.store_client import ERRORS, connect_to
 from lab.store import StoreServer
 from tests.store_world import new_store
 
@@ -98,7 +99,9 @@ async def test_a_turn_that_was_taken_away_is_lost(store: Store) -> None:
 
 async def test_while_the_store_is_away_nobody_has_a_turn() -> None:
     client = connect_to("unix:/nonexistent/store.sock", connections=1)
-    away = Store(client, "x", timeout_seconds=30, retry_seconds=60, monotonic=time.monotonic)
+    away = Store(
+        client, "x", errors=ERRORS, timeout_seconds=30, retry_seconds=60, monotonic=time.monotonic
+    )
     with pytest.raises(Denied) as caught:
         async with turns(away, "here").turn("k", "f", PATIENT, nothing):
             raise AssertionError("it had a turn")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from gateway.edges.store import PasswordFile, Store, StoreAway, connect_to
+from gateway.edges.store import Store, StoreAway
+from gateway.edges.store_client import ERRORS, PasswordFile, connect_to
 from lab.places import write_private
 from lab.store import StoreServer
 from tests.store_world import PATIENT_SECONDS, new_store
@@ -47,7 +48,9 @@ def clock() -> Clock:
 @pytest.fixture
 async def store(clock: Clock) -> AsyncIterator[Store]:
     client = connect_to("unix:/nonexistent/store.sock", connections=1)
-    made = Store(client, "example", timeout_seconds=30.0, retry_seconds=1.0, monotonic=clock)
+    made = Store(
+        client, "example", errors=ERRORS, timeout_seconds=30.0, retry_seconds=1.0, monotonic=clock
+    )
     yield made
     await made.close()
 
@@ -99,7 +102,9 @@ async def test_while_one_tries_the_others_do_not_wait(store: Store, clock: Clock
 
 async def test_no_answer_in_time_is_away(clock: Clock) -> None:
     client = connect_to("unix:/nonexistent/store.sock", connections=1)
-    store = Store(client, "example", timeout_seconds=0.001, retry_seconds=1.0, monotonic=clock)
+    store = Store(
+        client, "example", errors=ERRORS, timeout_seconds=0.001, retry_seconds=1.0, monotonic=clock
+    )
 
     async def never() -> None:
         await asyncio.Event().wait()
@@ -163,7 +168,9 @@ async def test_a_wrong_password_is_away_and_a_right_one_heals_without_a_restart(
     client = connect_to(
         f"unix:{store_server.socket}", credentials=PasswordFile("", path), connections=2
     )
-    store = Store(client, "example", timeout_seconds=30.0, retry_seconds=1.0, monotonic=clock)
+    store = Store(
+        client, "example", errors=ERRORS, timeout_seconds=30.0, retry_seconds=1.0, monotonic=clock
+    )
     with pytest.raises(StoreAway, match=r"invalid username-password pair|WRONGPASS"):
         await store.ask("test", client.ping)
     write_private(path, store_server.password_file.read_bytes())
