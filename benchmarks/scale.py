@@ -25,6 +25,7 @@ from benchmarks.variants.gateway import write_configuration
 from lab.store import StoreServer
 
 CONNECTIONS = 64
+"""For each process, so that each is as busy as one alone."""
 
 
 class Way(NamedTuple):
@@ -108,8 +109,9 @@ def gateway(
 
 def measure(subject: Subject, store: Watched, seconds: float) -> Figures:
     """One round."""
+    connections = CONNECTIONS * subject.way.workers
     before = (subject.tree.cpu_seconds(), store.cpu_seconds(), store.commands())
-    load = run_load(subject.endpoint, DIAG_TARGET, CONNECTIONS, seconds, CALLERS)
+    load = run_load(subject.endpoint, DIAG_TARGET, connections, seconds, CALLERS)
     after = (subject.tree.cpu_seconds(), store.cpu_seconds(), store.commands())
     spent = [now - then for now, then in zip(after, before, strict=True)]
     count = max(1, load.requests)

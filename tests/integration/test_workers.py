@@ -295,7 +295,7 @@ def test_connections_to_slurmrestd_are_shared_out(tmp_path: Path, store: StoreSe
     ("changes", "says"),
     [
         ({"store": None}, "server.workers"),
-        ({"forward": {"connections": 1}}, "forward.connections"),
+        ({"server": {"workers": 5}, "forward": {"connections": 4}}, "for 5 workers"),
         ({"audit": {"sinks": [{"type": "stdout"}]}}, "audit.sinks"),
     ],
 )
