@@ -19,6 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "venv": ("python3-venv",),
     "chroot": ("debootstrap", "debian-archive-keyring"),
     "nginx": ("nginx",),
+    "store": ("redis-server",),
     "chromium": ("chromium",),
     "shells": ("man-db", "mandoc", "zsh", "fish"),
     "systemd": ("systemd", "libseccomp2"),

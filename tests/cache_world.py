@@ -11,6 +11,7 @@ from gateway.edges.cached_views import CachedViews
 from gateway.edges.generations import Floors, MemoryGenerations
 from gateway.edges.guarded_upstream import GuardedUpstream
 from gateway.edges.own_answers import only_own_jobs
+from gateway.edges.sharing import Issue, Sharing
 from gateway.edges.upstream_answer import Answer, Failure, UpstreamFailed
 from gateway.model import (
     Admission,
@@ -95,6 +96,8 @@ class CacheWorld:
         maximum_bytes: int = 1_000_000,
         maximum_answer_bytes: int = 100_000,
         stale_seconds: float = 0.0,
+        share_as: str = "",
+        issue: Issue | None = None,
     ) -> None:
         self.slurm = Slurm()
         self.clock = FakeClock()
@@ -104,7 +107,10 @@ class CacheWorld:
         terms = Terms(lifetimes, 0.25, stale_seconds, maximum_answer_bytes, self.clock)
         self.breaker = Breaker(5.0, self.clock)
         guarded = GuardedUpstream(self.slurm, self.breaker)
-        self.reads = CachedReads(guarded, self.slurm, self.entries, self.floors, terms)
+        sharing = None
+        if issue is not None:
+            sharing = Sharing(share_as, issue, guarded, self.slurm, self.clock)
+        self.reads = CachedReads(guarded, self.slurm, self.entries, self.floors, terms, sharing)
         self.views = CachedViews(only_own_jobs)
 
     async def ask(self, grant: Grant | None = None, **changes: object) -> Answer:

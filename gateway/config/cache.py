@@ -25,6 +25,11 @@ class Cache(Section):
     """How much longer it is used while Slurm does not answer; `Cache-Status` says so. 0: not at all."""
     pause_seconds: Seconds = 5.0
     """After slurmctld or slurmdbd did not answer, how long nobody asks it; each further pause is twice as long."""
+    private_data_is_empty: bool = False
+    """Say that slurm.conf sets no PrivateData, so that users may share answers. Where the API tells (v0.0.45), it is
+    looked at every minute, and sharing ends on any doubt."""
+    share_as: str = Field(default="", pattern=r"[a-z_][a-z0-9_.-]{0,63}|")
+    """An unprivileged Slurm user as whom reads of slurmctld are made for all users. Empty: everybody has their own."""
     refresh_seconds: Seconds = 0.25
     """`Cache-Control: no-cache` or `max-age` in a request gets a fresh answer, but none is made more often."""
     maximum_bytes: Bytes = 268_435_456

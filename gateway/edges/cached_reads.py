@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from gateway.denial import Denied, Reason
 from gateway.edges.cache_entries import Entries, Entry, Key, View
-from gateway.edges.cached_answer import CachedAnswer, Lent, plain_answer
+from gateway.edges.cached_answer import Lent, plain_answer
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.generations import Floors
 from gateway.edges.guarded_upstream import is_away
+from gateway.edges.sharing import Sharing
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
 from gateway.model import AuthorizedCall, CacheWish, Clock, Grant, Identity, Lease
 from gateway.stages.cache import (
@@ -39,6 +40,8 @@ _AWAY = frozenset(
     }
 )
 """What a kept answer helps against."""
+_EVERYBODY = ("\x00", "")
+"""Whose an answer is that is shared: no user has such a name."""
 _AT_ONCE_BYTES = 262_144
 """The tag of a body of this size is made in 0.15 ms, not worth a thread."""
 _WORK_SECONDS = 30.0
@@ -109,14 +112,21 @@ class _Flight:
 class CachedReads:
     """Fills the Protocol that it wraps. A flight goes on when those who wait for it leave."""
 
-    def __init__(
-        self, upstream: Upstream, slots: Slots, entries: Entries, floors: Floors, terms: Terms
+    def __init__(  # noqa: PLR0917  # each is another part of the gateway
+        self,
+        upstream: Upstream,
+        slots: Slots,
+        entries: Entries,
+        floors: Floors,
+        terms: Terms,
+        sharing: Sharing | None = None,
     ) -> None:
         self._upstream = upstream
         self._slots = slots
         self._entries = entries
         self._floors = floors
         self._terms = terms
+        self._sharing = sharing
         self._flights: dict[Key, _Flight] = {}
         self._threads = FewThreads(1)
 
@@ -149,7 +159,11 @@ class CachedReads:
     async def _read(self, grant: Grant, seconds: float) -> Answer:
         admission = grant.admission
         call, wish = admission.call, admission.request.cache_wish
-        key, least = key_of(grant), longest_age(seconds, wish, self._terms.least_seconds)
+        is_shared = self._sharing is not None and await self._sharing.holds(grant)
+        key, least = (
+            key_of(grant, is_shared=is_shared),
+            longest_age(seconds, wish, self._terms.least_seconds),
+        )
         floor = await self._floors.of(_name(grant, concern_of(call).value))
         entry, now = self._entries.get(key), self._terms.monotonic()
         if entry is not None and entry.number >= floor and now - entry.since < least:
@@ -178,19 +192,6 @@ class CachedReads:
             answer.close()
         return plain_answer(lent, _stale(entry, self._terms.monotonic(), seconds))
 
-    def at_once(self, grant: Grant) -> CachedAnswer | None:
-        """An answer that is there, if that can be told without waiting."""
-        call, wish = grant.admission.call, grant.admission.request.cache_wish
-        entry = self._entries.get(key_of(grant))
-        if entry is None:
-            return None
-        floor = self._floors.at_once(_name(grant, concern_of(call).value))
-        seconds, now = self._terms.lifetimes(call), self._terms.monotonic()
-        least = longest_age(seconds, wish, self._terms.least_seconds)
-        if floor is None or entry.number < floor or now - entry.since >= least:
-            return None
-        return plain_answer(Lent(self._entries, entry), _hit(entry, now, seconds))
-
     # flights
 
     def _flight(self, key: Key, grant: Grant, floor: int, oldest: float) -> _Flight | None:
@@ -217,6 +218,8 @@ class CachedReads:
         flight.clear()
 
     async def _fly(self, flight: _Flight, key: Key, grant: Grant, seconds: float) -> None:
+        if self._sharing is not None and key[0] == _EVERYBODY:
+            grant = await self._sharing.as_shared(grant)
         slot = await self._slots.acquire(grant.admission.identity)
         try:
             answer = await self._upstream.send(grant._replace(slot=slot))
@@ -295,11 +298,12 @@ class CachedReads:
         return answer
 
 
-def key_of(grant: Grant) -> Key:
+def key_of(grant: Grant, *, is_shared: bool = False) -> Key:
     """Whose, what and how: a caller's own token is no other caller's, although the user be the same."""
     admission, credential = grant.admission, grant.credential
-    whose = credential.token.reveal if credential.is_callers else ""
-    return (admission.user.name, whose), admission.call.target, admission.request.accept
+    own = credential.token.reveal if credential.is_callers else ""
+    whose = _EVERYBODY if is_shared else (admission.user.name, own)
+    return whose, admission.call.target, admission.request.accept
 
 
 def tag_of(body: bytes) -> str:

@@ -17,10 +17,6 @@ class Generations(Protocol):
         """0 as long as nobody has written."""
         ...
 
-    def at_once(self, name: str, /) -> int | None:
-        """The same without waiting; None where that cannot be."""
-        ...
-
     async def advance(self, name: str, /) -> None:
         """Whoever asks from now on is told another number."""
 
@@ -33,10 +29,6 @@ class MemoryGenerations:
         self._by_name: OrderedDict[str, int] = OrderedDict()
 
     async def of(self, name: str) -> int:
-        """See Generations."""
-        return self._by_name.get(name, _NEVER)
-
-    def at_once(self, name: str) -> int | None:
         """See Generations."""
         return self._by_name.get(name, _NEVER)
 
@@ -67,18 +59,8 @@ class Floors:
 
     async def of(self, name: str) -> int:
         """Flights with lower numbers began before the last write that is known of."""
-        return self._floor(name, await self._generations.of(name))
+        generation = await self._generations.of(name)
 
-    def at_once(self, name: str) -> int | None:
-        """The same without waiting; None where that cannot be."""
-        generation = self._generations.at_once(name)
-        return None if generation is None else self._floor(name, generation)
-
-    async def advance(self, name: str) -> None:
-        """There was a write."""
-        await self._generations.advance(name)
-
-    def _floor(self, name: str, generation: int) -> int:
         if generation == _NEVER:
             return 0
         seen = self._seen.get(name)
@@ -90,3 +72,7 @@ class Floors:
         if len(self._seen) > _MOST_REMEMBERED:
             self._seen.popitem(last=False)
         return floor
+
+    async def advance(self, name: str) -> None:
+        """There was a write."""
+        await self._generations.advance(name)

@@ -14,7 +14,14 @@ from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission, Selection
 from gateway.slurm_api.job_list import JobList, ListRefused, ListTooLarge
 from gateway.slurm_api.list_index import ListIndex
-from gateway.slurm_api.selecting import Collector, FieldCheck, FieldUnknown, Page, TooMuch
+from gateway.slurm_api.selecting import (
+    Collector,
+    FieldCheck,
+    FieldUnknown,
+    FilterUnknown,
+    Page,
+    TooMuch,
+)
 from gateway.slurm_api.selection import LISTINGS, PREFIX, Matcher
 from gateway.stages.forward import AnswerHead, own_head
 
@@ -49,7 +56,7 @@ async def select_streamed(admission: Admission, answer: Answer) -> Answer:
         return answer
     try:
         body, page = await _Selecting(admission).run(answer)
-    except (FieldUnknown, TooMuch, ListRefused) as error:
+    except (FieldUnknown, FilterUnknown, TooMuch, ListRefused) as error:
         raise refusal(error) from None
     selected = Answer(with_headers(answer.head, len(body), page), body)
     selected.seconds = answer.seconds
@@ -61,7 +68,7 @@ class _Selecting:
     def __init__(self, admission: Admission) -> None:
         selection = selection_of(admission)
         self._collector = collector_for(admission)
-        self._check = FieldCheck(selection.fields)
+        self._check = FieldCheck(selection)
         self._items = JobList(
             self._take,
             most_bytes=_MOST_ENVELOPE_BYTES,
@@ -109,9 +116,12 @@ async def index_of(admission: Admission, body: bytes) -> ListIndex:
 
 
 async def select_indexed(admission: Admission, index: ListIndex) -> Page:
-    """The same as the stream's, of a list whose items are known. Raises FieldUnknown, TooMuch, JSONDecodeError."""
+    """The same as the stream's, of a list whose items are known.
+
+    Raises FieldUnknown, FilterUnknown, TooMuch, JSONDecodeError.
+    """
     collector, body, selection = collector_for(admission), index.body, selection_of(admission)
-    check = FieldCheck(selection.fields)
+    check = FieldCheck(selection)
     for item in index.items:
         if check.is_done:
             break
@@ -145,6 +155,9 @@ def refusal(error: ValueError) -> Denied:
         known = ", ".join(error.known[:_MOST_NAMED])
         detail = f"{PREFIX}fields: {error.path[:128]} is no field here. Known: {known}."
         return Denied(Reason.PARAMETER_INVALID, f"{PREFIX}fields", detail=detail)
+    if isinstance(error, FilterUnknown):
+        detail = f"{PREFIX}{error}: nothing here says that in this API version."
+        return Denied(Reason.PARAMETER_INVALID, f"{PREFIX}{error}", detail=detail)
     if isinstance(error, TooMuch | ListTooLarge):
         return Denied(Reason.LIST_TOO_LARGE, "selected items")
     return Denied(Reason.UPSTREAM_INVALID, f"selection: {error}")

@@ -21,6 +21,10 @@ class FieldUnknown(ValueError):
         self.known = known
 
 
+class FilterUnknown(ValueError):
+    """No item says what the filter asks for: nodes of Slurm 20.11 have no partitions, for one."""
+
+
 class TooMuch(ValueError):
     """What is wanted takes more memory than there is for it."""
 
@@ -128,19 +132,28 @@ def _pick(value: Any, tree: Tree | None) -> Any:
 
 
 class FieldCheck:
-    """Is there an item that has each of the fields? Fields are the same for all items of a version."""
+    """Is there an item that has each of the fields, and what each filter looks at? They are the same for all
+    items of a version.
+    """
 
-    def __init__(self, fields: Paths) -> None:
-        self._open = list(fields)
+    def __init__(self, selection: Selection) -> None:
+        places = LISTINGS[selection.operation].places
+        self._open = list(selection.fields)
+        self._filters = {name: places[name] for name, _ in selection.wanted}
+        self._has_looked = False
         self._missing: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @property
     def is_done(self) -> bool:
         """Every field was seen."""
-        return not self._open
+        return not self._open and not self._filters
 
     def look(self, item: dict[str, Any]) -> None:
         """At one whole item."""
+        self._has_looked = True
+        for name, places in tuple(self._filters.items()):
+            if any(place[0] in item for place in places):
+                del self._filters[name]
         for path in tuple(self._open):
             known = _missing(item, path)
             if known is None:
@@ -150,7 +163,9 @@ class FieldCheck:
                 self._missing[path] = known
 
     def finish(self) -> None:
-        """Raises FieldUnknown. Where nothing stands in any item that could have it, nobody knows."""
+        """Raises FieldUnknown, FilterUnknown. Of what stands in no item that could have it, nobody knows."""
+        if self._has_looked and self._filters:
+            raise FilterUnknown(next(iter(self._filters)))
         for path, known in self._missing.items():
             raise FieldUnknown(".".join(path), known)
 

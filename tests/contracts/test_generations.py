@@ -12,7 +12,6 @@ def generations(request: pytest.FixtureRequest) -> Generations:
 
 async def test_nobody_has_written_in_the_beginning(generations: Generations) -> None:
     assert await generations.of("jobs\x1falice") == 0
-    assert generations.at_once("jobs\x1falice") in (0, None)
 
 
 async def test_a_number_never_comes_again(generations: Generations) -> None:
@@ -21,7 +20,6 @@ async def test_a_number_never_comes_again(generations: Generations) -> None:
         await generations.advance("a")
         number = await generations.of("a")
         assert number not in seen
-        assert generations.at_once("a") in (number, None)
         seen.add(number)
 
 
@@ -51,10 +49,3 @@ async def test_a_write_elsewhere_is_noticed(generations: Generations) -> None:
     await there.advance("a")
     assert flight < await here.of("a")
     assert here.next() >= await here.of("a")
-
-
-async def test_what_is_known_at_once_is_the_same(generations: Generations) -> None:
-    floors = Floors(generations)
-    await floors.advance("a")
-    floor = await floors.of("a")
-    assert floors.at_once("a") in (floor, None)

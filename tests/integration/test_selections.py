@@ -113,11 +113,14 @@ def test_nodes_and_partitions_are_lists_too(site: Site, path: str) -> None:
 
 def test_a_node_is_found_by_its_state_and_its_partition(site: Site) -> None:
     for version in site.release.api_versions:
-        every = site.get("/nodes", version=version, partition="debug").json()["nodes"]
-        assert every, site.get("/nodes", version=version).body[:2000]
         states = "IDLE,MIXED,ALLOCATED,COMPLETING,UNKNOWN"
         assert site.get("/nodes", version=version, state=states).json()["nodes"]
         assert not site.get("/nodes", version=version, state="FUTURE").json()["nodes"]
+        by_partition = site.get("/nodes", version=version, partition="debug")
+        if site.release.name == "bullseye":  # its nodes do not say it
+            assert by_partition.json()["code"] == "parameter-invalid"
+            continue
+        assert by_partition.json()["nodes"]
         assert not site.get("/nodes", version=version, partition="none").json()["nodes"]
 
 

@@ -316,22 +316,6 @@ async def test_what_is_never_kept_goes_straight_through(world: CacheWorld) -> No
     assert [sent.slot for sent in world.slurm.sent] == [grant.slot] * 2
 
 
-async def test_what_is_there_is_found_at_once_and_nothing_else(world: CacheWorld) -> None:
-    grant = grant_for()
-    assert world.reads.at_once(grant) is None
-    await world.text(grant)
-    found = world.reads.at_once(grant)
-    assert found is not None
-    assert found.whole == b'{"n":1}'
-    found.close()
-    assert world.reads.at_once(grant_for("bob")) is None
-    await world.ask(grant_for(call=SUBMIT))
-    assert world.reads.at_once(grant) is None
-    await world.text(grant)
-    world.clock.advance(1.0)
-    assert world.reads.at_once(grant) is None
-
-
 def test_a_key_holds_whose_answer_it_is() -> None:
     assert key_of(grant_for()) == (("alice", ""), READ.target, "application/json")
     assert key_of(grant_for(own_token="t"))[0] == ("alice", "t")

@@ -20,6 +20,7 @@ from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission, CacheWish, Selection
 from gateway.slurm_api.cursor import read_cursor
 from gateway.slurm_api.list_index import ListIndex, ListUnreadable
+from gateway.slurm_api.selecting import FilterUnknown
 from gateway.slurm_api.selection import LISTINGS
 from gateway.stages.forward import own_head
 from tests.cache_world import CacheWorld, grant_for, headers_of
@@ -109,6 +110,27 @@ async def test_a_field_that_no_item_has_is_refused_with_those_that_are_there(
         assert known in error.detail
     else:
         assert known in ", ".join(error.known)  # type: ignore[attr-defined]  # a FieldUnknown
+
+
+async def test_a_filter_that_no_item_can_answer_is_refused(way: Any) -> None:
+    """Nodes of 20.11 have no partitions, jobs of this test no account."""
+    for body in (listed(), listed(job(1))):
+        try:
+            await way(body, only(account="physics"))
+        except (Denied, FilterUnknown) as error:
+            assert body != listed()
+            assert isinstance(error, FilterUnknown) or "gateway.account" in error.detail  # noqa: PT017  # two kinds
+        else:
+            assert body == listed()
+
+
+async def test_items_without_a_name_are_the_callers_by_their_number(way: Any) -> None:
+    """As 20.11 writes them; the caller has the number 1000."""
+    body = listed(job(1, user_name="", user_id=1000), job(2, user_name="", user_id=1001))
+    cut, _ = await way(body, only(user="alice"))
+    assert [one["job_id"] for one in orjson.loads(cut)["jobs"]] == [1]
+    cut, _ = await way(body, only(user="1001"))
+    assert [one["job_id"] for one in orjson.loads(cut)["jobs"]] == [2]
 
 
 async def test_a_field_that_one_item_has_is_known(way: Any) -> None:
