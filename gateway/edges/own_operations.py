@@ -18,6 +18,7 @@ from gateway.stages.forward import own_head
 
 USER: Final = "/gateway/user"
 SLURM_TOKEN: Final = "/gateway/slurm-token"  # noqa: S105 (an address)
+OWN: Final = frozenset({USER, SLURM_TOKEN})
 _OK = 200
 _HEADERS = (
     (b"content-type", b"application/json"),
