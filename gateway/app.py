@@ -187,10 +187,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     shelf = shelf or Shelf()
     counters = make_counters(config, shelf)
     files = _open_files(config, workshop, shelf, counters)
-    issuing = _make_issuing(config, workshop, files.mapped)
-    upstream = make_upstream(config.forward, workshop.late_writes, shelf)
-    slots = make_slots(config.forward, config.limit, shelf)
-    behind = (upstream, slots, issuing)
+    behind = upstream, slots, issuing = _make_behind(config, workshop, files.mapped, shelf)
     idempotent, caching = _make_forwarding(config, workshop, behind, counters.store, shelf)
     check_body, limit = make_check_body(config), make_limit(config.limit, counters.rates)
     policy, authorize = _make_authorizing(config, workshop.catalogue)
@@ -234,6 +231,15 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
 def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Authorize]:
     policy = make_policy(config.authorize, catalogue)
     return policy, make_authorize(config, catalogue, policy)
+
+
+def _make_behind(
+    config: Gateway, workshop: Workshop, mapped: Mapped, shelf: Shelf
+) -> tuple[Upstream, FairSlots, Issuing]:
+    """What every way to slurmrestd takes."""
+    upstream = make_upstream(config.forward, workshop.late_writes, shelf)
+    slots = make_slots(config.forward, config.limit, shelf)
+    return upstream, slots, _make_issuing(config, workshop, mapped)
 
 
 def _make_forwarding(
