@@ -29,13 +29,16 @@ from gateway.app_identity import (
 from gateway.app_openapi import Parts, has_docs_page, make_answering, open_documents
 from gateway.app_policy import (
     BuildError,
+    make_authorize,
     make_body_rules,
-    make_conditions,
+    make_check_body,
     make_policy,
-    make_step_up,
+    make_receive,
+    metadata_url,
 )
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
+from gateway.app_store import Counters, make_counters, record_changes
 from gateway.app_throttle import make_anonymous_budget, make_failure_budget, make_limit
 from gateway.app_upstream import (
     Issuing,
@@ -46,34 +49,36 @@ from gateway.app_upstream import (
     make_upstream,
 )
 from gateway.config.gateway import Gateway
-from gateway.denial import Reason
 from gateway.edges.anonymous_requests import AnonymousRequests
-from gateway.edges.buckets import MemoryBuckets
+from gateway.edges.bindings import BindingsFile
 from gateway.edges.edited_file import FileUnusable
-from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts
+from gateway.edges.failed_attempts import AttemptMemory
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.job_owners import SlurmJobOwners
+from gateway.edges.key_store import SqliteKeyStore
 from gateway.edges.key_turns import KeyTurns
 from gateway.edges.late_writes import LateWrites
 from gateway.edges.own_answers import only_own_jobs
+from gateway.edges.session_store import SqliteSessionStore
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
+from gateway.edges.store import Store
 from gateway.model import Admission, AuditRecord
 from gateway.pipeline import Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.policy import Policy
 from gateway.stages.audit import AuditTrail
+from gateway.stages.authenticate import FailureBudget
 from gateway.stages.authorize import Authorize
 from gateway.stages.credential import CredentialDoubt
 from gateway.stages.limit import Limit
 from gateway.stages.own_jobs import OwnJobs
-from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
 from gateway.web.audited import Audited
 from gateway.web.express import Express
-from gateway.web.portal import METADATA_PATH, PublishedIssuer, build_portal
+from gateway.web.portal import PublishedIssuer, build_portal
 from gateway.web.relay import BodyDeadlines
 from gateway.web.serving import Receive as FirstStage
 from gateway.web.serving import Serving
@@ -90,6 +95,8 @@ class Workshop:
     environ: Mapping[str, str]
     hash_key: bytes
     observers: tuple[Callable[[AuditRecord], None], ...] = ()
+    machine_directory: Path | None = None
+    """What the processes of this machine share; the state directory where there is one process."""
     catalogue: Catalogue = field(default_factory=read_catalogue)
     threads: FewThreads = field(default_factory=lambda: FewThreads(_NSS_THREADS))
     late_writes: LateWrites = field(default_factory=LateWrites)
@@ -114,6 +121,7 @@ class Generation:
     serving: Serving
     portal: Audited
     signing_in: SigningIn | None = None
+    store: Store | None = None
     number: int = 0
     running: int = 0
     is_retired: bool = False
@@ -125,8 +133,12 @@ class Generation:
         return self.recording.trail
 
     def __post_init__(self) -> None:
-        """What is served by it counts as running."""
-        express = Express(
+        """What is served by it counts as running. A store has to be waited for, which callbacks cannot."""
+        express = self._express() if self.store is None else None
+        self.serving = replace(self.serving, ended=self.leave, express=express)
+
+    def _express(self) -> Express:
+        return Express(
             self.serving.pipeline,
             self.upstream.slurmrestd,
             self.slots,
@@ -137,7 +149,6 @@ class Generation:
             self.limit.of_repeats,
             self.holds,
         )
-        self.serving = replace(self.serving, ended=self.leave, express=express)
 
     def holds(self, admission: Admission) -> bool:
         """Whether the first stages remember the caller as the same one."""
@@ -174,13 +185,11 @@ class Generation:
 def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Generation:
     """Make every stage and edge. Raises BuildError. Whoever calls closes the shelf."""
     shelf = shelf or Shelf()
-    buckets = shelf.take("buckets", MemoryBuckets)
-    files = _open_files(config, workshop, shelf, buckets)
-    issuing = _make_issuing(config, workshop, files.mapped)
-    upstream = make_upstream(config.forward, workshop.late_writes, shelf)
-    slots = make_slots(config.forward, config.limit, shelf)
-    idempotent, caching = _make_forwarding(config, workshop, (upstream, slots, issuing), shelf)
-    check_body, limit = make_check_body(config), make_limit(config.limit, buckets)
+    counters = make_counters(config, shelf)
+    files = _open_files(config, workshop, shelf, counters)
+    upstream, slots, issuing = behind = _make_behind(config, workshop, files.mapped, shelf)
+    idempotent, caching = _make_forwarding(config, workshop, behind, counters.store, shelf)
+    check_body, limit = make_check_body(config), make_limit(config.limit, counters.rates)
     policy, authorize = _make_authorizing(config, workshop.catalogue)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
@@ -215,6 +224,18 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         serving=serving,
         portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
         signing_in=files.signing_in,
+        store=counters.store,
+    )
+
+
+def _make_behind(
+    config: Gateway, workshop: Workshop, mapped: Mapped, shelf: Shelf
+) -> tuple[Upstream, FairSlots, Issuing]:
+    """slurmrestd, its connections, and the tokens that it takes."""
+    return (
+        make_upstream(config.forward, workshop.late_writes, shelf),
+        make_slots(config.forward, config.limit, shelf),
+        _make_issuing(config, workshop, mapped),
     )
 
 
@@ -224,67 +245,69 @@ def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Au
 
 
 def _make_forwarding(
-    config: Gateway, workshop: Workshop, parts: tuple[Upstream, FairSlots, Issuing], shelf: Shelf
+    config: Gateway,
+    workshop: Workshop,
+    parts: tuple[Upstream, FairSlots, Issuing],
+    store: Store | None,
+    shelf: Shelf,
 ) -> tuple[Idempotent, Caching]:
     """What stands before slurmrestd, from the inside out."""
     upstream, slots, issuing = parts
-    around = Around(config.server.state_directory, upstream.slurmrestd, slots, workshop.turns)
-    idempotent = make_idempotent(config.idempotency, around, shelf)
+    around = Around(upstream.slurmrestd, slots, workshop.turns)
+    idempotent = make_idempotent(config, around, shelf)
     behind = Behind(idempotent.upstream, slots, only_own_jobs, issuing.issue)
-    return idempotent, make_cache(config.cache, behind, shelf)
+    return idempotent, make_cache(config.cache, behind, shelf, store)
 
 
 class _Files(NamedTuple):
     """The parts that read or open files as they are made."""
 
     identification: Identification
-    failures: FailedAttempts
+    failures: FailureBudget
     mapped: Mapped
     recording: Recording
     signing_in: SigningIn | None
     anonymous: AnonymousRequests
 
 
-def _open_files(
-    config: Gateway, workshop: Workshop, shelf: Shelf, buckets: MemoryBuckets
-) -> _Files:
+def _open_files(config: Gateway, workshop: Workshop, shelf: Shelf, counters: Counters) -> _Files:
     """Raises BuildError with everything that cannot be used."""
     server = config.server
     problems: list[str] = []
-    anonymous = make_anonymous_budget(config.limit, buckets, shelf)
+    anonymous = make_anonymous_budget(config.limit, counters.rates, shelf)
     with _noting(problems, "authenticate"):
         trusted = make_trust(config.authenticate, shelf)
         with _noting(problems, "sign_in"):
             signing_in = make_sign_in(
                 config, trusted.keys, trusted.deny_list, shelf, workshop.environ
             )
-        failures = make_failure_budget(config.limit, buckets, shelf)
+        failures = make_failure_budget(config, counters.local, shelf, counters.store)
         identification = make_authenticate(
             config.authenticate,
             trusted,
             failures,
             anonymous=anonymous,
-            resource_metadata=_metadata_url(config),
+            resource_metadata=metadata_url(config.server),
             hash_key=workshop.hash_key,
             sessions=None if problems or signing_in is None else signing_in.guard,
         )
     with _noting(problems, "map_user"):
-        mapped = make_map_user(config.map_user, server.state_directory, workshop.threads, shelf)
+        place = workshop.machine_directory or server.state_directory
+        store = counters.store
+        mapped = make_map_user(config.map_user, place, workshop.threads, shelf, store=store)
     with _noting(problems, "audit"):
         recording = make_recording(config, workshop.observers, workshop.late_writes, shelf)
     if problems:
         raise BuildError(problems)
+    if counters.store is not None:
+        record_changes(counters.store, recording.journal.event)
     return _Files(identification, failures, mapped, recording, signing_in, anonymous)
 
 
 def _make_issuing(config: Gateway, workshop: Workshop, mapped: Mapped) -> Issuing:
-    challenge = bearer_challenge(_metadata_url(config))
+    challenge = bearer_challenge(metadata_url(config.server))
     around = Surroundings(mapped.directory, workshop.threads, challenge, workshop.environ)
     return make_credential(config, around)
-
-
-def _metadata_url(config: Gateway) -> str:
-    return config.server.public_url.rstrip("/") + METADATA_PATH
 
 
 @contextmanager
@@ -294,36 +317,6 @@ def _noting(problems: list[str], place: str) -> Iterator[None]:
         yield
     except (FileUnusable, OSError, ValueError) as error:
         problems.append(f"{place}: {error}")
-
-
-def make_receive(config: Gateway) -> Receive:
-    """The first stage."""
-    server = config.server
-    return Receive(
-        maximum_url_bytes=config.receive.maximum_url_bytes,
-        maximum_header_bytes=server.maximum_header_bytes,
-        maximum_header_fields=server.maximum_header_fields,
-        trusted_proxies=server.trusted_proxies,
-        trust_unix_peer=server.trust_unix_peer,
-        accept_yaml=config.receive.accept_yaml,
-        has_sessions=bool(config.sign_in.clients),
-        has_cache=config.cache.enabled,
-    )
-
-
-def make_check_body(config: Gateway) -> CheckBody:
-    """The caps on bodies."""
-    section = config.receive
-    return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
-
-
-def make_authorize(config: Gateway, catalogue: Catalogue, policy: Policy) -> Authorize:
-    """The stage, with the challenges for whoever's token or sign-in is not enough."""
-    section, metadata_url = config.authorize, _metadata_url(config)
-    sentence = Reason.OPERATION_UNLISTED.sentence
-    challenge = bearer_challenge(metadata_url, "insufficient_scope", sentence)
-    step_up = make_step_up(section, catalogue, metadata_url)
-    return Authorize(catalogue, policy, make_conditions(section), challenge, step_up)
 
 
 def make_portal(
@@ -385,12 +378,13 @@ def try_state_directory(generation: Generation) -> list[str]:
     directory: Path = generation.config.server.state_directory
     try:
         unlinked_file(directory).close()
-        if generation.mapped.bindings is not None:
+        if isinstance(generation.mapped.bindings, BindingsFile):
             generation.mapped.bindings.create()
-        if generation.idempotent.store is not None:
+        if isinstance(generation.idempotent.store, SqliteKeyStore):
             generation.idempotent.store.create()
-        if generation.signing_in is not None:
-            generation.signing_in.store.create_file()
+        sessions = generation.signing_in.store if generation.signing_in else None
+        if isinstance(sessions, SqliteSessionStore):
+            sessions.create_file()
     except (OSError, sqlite3.Error) as error:
         return [f"state directory {directory}: {error}"]
     return []

@@ -9,10 +9,12 @@ from gateway.config.cache import Cache
 from gateway.edges.cache_entries import Entries
 from gateway.edges.cached_reads import CachedReads, Slots, Terms
 from gateway.edges.cached_views import CachedViews, FilterAnswer
-from gateway.edges.generations import Floors, MemoryGenerations
+from gateway.edges.generations import Floors, Generations, MemoryGenerations
 from gateway.edges.guarded_upstream import GuardedUpstream, Upstream
 from gateway.edges.selected_answers import select_streamed
+from gateway.edges.shared_generations import SharedGenerations
 from gateway.edges.sharing import Issue, Sharing
+from gateway.edges.store import Store
 from gateway.model import Admission
 from gateway.stages.breaker import Breaker
 from gateway.stages.cache import Lifetimes
@@ -39,8 +41,11 @@ class Caching:
     goes_without_slot: Callable[[Admission], bool] | None = None
 
 
-def make_cache(section: Cache, behind: Behind, shelf: Shelf) -> Caching:
-    """Entries are of one generation of the configuration; what users wrote is known to all of them."""
+def make_cache(section: Cache, behind: Behind, shelf: Shelf, store: Store | None) -> Caching:
+    """Entries are of one generation of the configuration; what users wrote is known to all of them.
+
+    And to all processes that share a store.
+    """
     if not section.enabled:
         return Caching(behind.upstream, behind.only_own_jobs)
     lifetimes = Lifetimes(section.seconds, section.slow_seconds, section.seconds_by_operation)
@@ -53,10 +58,16 @@ def make_cache(section: Cache, behind: Behind, shelf: Shelf) -> Caching:
     )
     guarded = GuardedUpstream(behind.upstream, Breaker(section.pause_seconds, time.monotonic))
     entries = Entries(section.maximum_bytes)
-    floors = Floors(shelf.take("cache-generations", MemoryGenerations))
+    floors = Floors(_generations(shelf, store))
     sharing = None
     if section.private_data_is_empty and section.share_as:
         sharing = Sharing(section.share_as, behind.issue, guarded, behind.slots, time.monotonic)
     upstream = CachedReads(guarded, behind.slots, entries, floors, terms, sharing)
     views = CachedViews(behind.only_own_jobs)
     return Caching(upstream, views.own_jobs, views.select, views.finish, lifetimes.is_kept)
+
+
+def _generations(shelf: Shelf, store: Store | None) -> Generations:
+    if store is None:
+        return shelf.take("cache-generations", MemoryGenerations)
+    return shelf.take(("cache-generations", store), lambda: SharedGenerations(store))

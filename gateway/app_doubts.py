@@ -40,6 +40,9 @@ def _doubt_server(server: Server) -> Iterator[Problem]:
     if not listen.startswith("unix:") and not is_loopback_host(host):
         what = f"{listen} answers whoever reaches it, without a token"
         yield Problem("server.operations_listen", what, "let only the monitoring reach it")
+    if server.forward_auth_listen is not None:
+        what = "whoever may open this socket gets Slurm tokens for whoever has one for here"
+        yield Problem("server.forward_auth_listen", what, "let only your own proxy open it")
     if server.public_url.startswith("http://"):
         yield Problem("server.public_url", "is not https", "clients should use TLS")
 

@@ -19,6 +19,8 @@ from gateway.edges.few_threads import FewThreads
 from gateway.edges.jwks import KeyState, RemoteKeys
 from gateway.edges.jwks_file import FileKeys
 from gateway.edges.process_file import BINDINGS_FILE
+from gateway.edges.shared_bindings import SharedBindings
+from gateway.edges.store import Store
 from gateway.edges.user_table import UserTableFile
 from gateway.model import Clock
 from gateway.stages.authenticate import (
@@ -175,7 +177,7 @@ class Mapped:
     map_user: MapUser
     directory: NssDirectory
     tables: dict[Path, UserTableFile]
-    bindings: BindingsFile | None
+    bindings: BindingsFile | SharedBindings | None
 
 
 _BINDING_THREADS = 2
@@ -188,6 +190,7 @@ def make_map_user(
     threads: FewThreads,
     shelf: Shelf,
     *,
+    store: Store | None = None,
     remember: bool = True,
 ) -> Mapped:
     """Raises FileUnusable for a table that cannot be used. Without `remember` nothing is bound."""
@@ -198,8 +201,7 @@ def make_map_user(
     }
     directory = make_directory(section, threads)
     binds = any(rule.bind for rule in section.rules)
-    file = state_directory / BINDINGS_FILE
-    bindings = BindingsFile(file, FewThreads(_BINDING_THREADS)) if binds else None
+    bindings = open_bindings(state_directory, store) if binds else None
     stage = _map_with(
         section,
         user_rules(section.rules, lambda path: FromTable(tables[path])),
@@ -207,6 +209,13 @@ def make_map_user(
         bindings if bindings is None or remember else _Looking(bindings),
     )
     return Mapped(stage, directory, tables, bindings)
+
+
+def open_bindings(state_directory: Path, store: Store | None) -> BindingsFile | SharedBindings:
+    """Of this machine, or of all that share a store."""
+    if store is not None:
+        return SharedBindings(store, state_directory)
+    return BindingsFile(state_directory / BINDINGS_FILE, FewThreads(_BINDING_THREADS))
 
 
 def make_directory(section: MapUserSection, threads: FewThreads) -> NssDirectory:
@@ -245,7 +254,7 @@ def _map_with(
 class _Looking:
     """Bindings that are looked at, and not made."""
 
-    def __init__(self, bindings: BindingsFile) -> None:
+    def __init__(self, bindings: BindingsFile | SharedBindings) -> None:
         self._bindings = bindings
 
     async def bind(self, wanted: Binding) -> Binding:

@@ -4,6 +4,7 @@ import asyncio
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,6 +22,8 @@ from gateway.app_state import (
     key_readings,
     keys_part,
     sessions_part,
+    store_part,
+    store_reading,
     table_part,
     upstream_part,
 )
@@ -30,8 +33,10 @@ from gateway.config.problem import Problem
 from gateway.denial import Denied
 from gateway.model import AuditRecord
 from gateway.pipeline import note_denial
+from gateway.web.all_workers import build_operations_of_all
 from gateway.web.client import AsgiReceive, AsgiSend, Scope
 from gateway.web.configured_protocol import ProtocolLimits, Refusal, hardened_protocol
+from gateway.web.forward_auth import Decisions, ForwardAuth
 from gateway.web.head_form import HeadLimits
 from gateway.web.metrics import Metrics, Readings
 from gateway.web.operations import Part, build_operations
@@ -50,9 +55,11 @@ after a minute's pause, is not cut off."""
 _FIXED = (
     ("server", "listen"),
     ("server", "operations_listen"),
+    ("server", "forward_auth_listen"),
     ("server", "socket_mode"),
     ("server", "state_directory"),
     ("server", "cluster"),
+    ("server", "workers"),
     ("forward", "connections"),
     ("limit", "queue"),
     ("limit", "queue_seconds"),
@@ -86,11 +93,15 @@ def version() -> str:
 class Application:
     """The gateway as an ASGI callable. Whatever is not the portal's goes through the pipeline."""
 
-    def __init__(self, environ: Mapping[str, str], hash_key: bytes) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], hash_key: bytes, machine_directory: Path | None = None
+    ) -> None:
         self.metrics = Metrics(self._readings)
         self.count_connections: Callable[[], int] = lambda: 0
         self.is_draining = False
-        self._workshop = Workshop(environ, hash_key, (self.metrics.observe,))
+        self._workshop = Workshop(
+            environ, hash_key, (self.metrics.observe,), machine_directory=machine_directory
+        )
         self._generation: Generation | None = None
         self._retiring: asyncio.Task[None] | None = None
         self._notes: set[asyncio.Task[None]] = set()
@@ -118,8 +129,18 @@ class Application:
     def _enter(self) -> Serving:
         return self.current.enter()
 
-    def protocol(self) -> type[HttpToolsProtocol]:
-        """What reads client connections, by the settings in force."""
+    def forward_auth(self) -> ForwardAuth:
+        """The application of the forward-auth listener."""
+
+        def enter() -> Decisions:
+            now = self.current
+            serving = now.enter()
+            return Decisions(serving.receive, serving.pipeline, now.trail, serving.ended)
+
+        return ForwardAuth(enter)
+
+    def protocol(self, *, is_proxy: bool = True) -> type[HttpToolsProtocol]:
+        """What reads connections, by the settings in force. Without `is_proxy` all is for the ASGI application."""
         config = self.current.config
         limits = ProtocolLimits(
             HeadLimits(
@@ -137,7 +158,7 @@ class Application:
             self._note_refusal,
             render,
             on_overflow=self.metrics.count_overflow,
-            serve=self._proxy.visit,
+            serve=self._proxy.visit if is_proxy else None,
             is_served=lambda raw_path: not is_portal_path(raw_path),
             late_writes=self._workshop.late_writes,
         )
@@ -214,6 +235,10 @@ class Application:
             await self._generation.recording.end()
             await self._generation.shelf.close_except(None)
 
+    def operations_of_all(self, sockets: Mapping[int, Path]) -> Starlette:
+        """The application of an operations listener that speaks for all workers."""
+        return build_operations_of_all(self.current.config.server.cluster, sockets)
+
     def operations(self) -> Starlette:
         """The application of the operations listener."""
         return build_operations(
@@ -236,6 +261,7 @@ class Application:
             table_part(now.mapped, now.identification),
             keys_part(now.idempotent),
             await sessions_part(now.signing_in),
+            store_part(now.store),
         ]
 
     def _readings(self) -> Readings:
@@ -255,6 +281,7 @@ class Application:
             audit_head=now.recording.book.upkeep.head,
             failed_authentications=now.attempts.failed,
             refused_attempts=now.attempts.refused,
+            store=store_reading(now.store),
         )
 
 

@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from gateway.app_identity import Keys, groups_claim_of
 from gateway.app_shelf import Shelf
+from gateway.app_store import open_store
 from gateway.config.authenticate import Issuer
 from gateway.config.gateway import Gateway
 from gateway.config.sign_in import SignIn, SignInClient
@@ -21,6 +22,7 @@ from gateway.edges.process_file import SESSIONS_FILE
 from gateway.edges.provider_metadata import ProviderMetadata
 from gateway.edges.secret_file import SecretFile
 from gateway.edges.session_store import SqliteSessionStore
+from gateway.edges.shared_sessions import SharedSessions
 from gateway.edges.sign_in_secrets import (
     client_secret_file,
     private_key_file,
@@ -31,7 +33,7 @@ from gateway.sign_in.desk import Client, Desk
 from gateway.sign_in.guard import DenyList, Lifetimes, SessionGuard
 from gateway.sign_in.refreshing import Refreshing
 from gateway.sign_in.sealing import Sealer, derived_key
-from gateway.sign_in.session import Room, SessionDoubt
+from gateway.sign_in.session import Room, SessionDoubt, SessionStore
 from gateway.sign_in.session_id import SessionIds
 from gateway.sign_in.signed import ClientRules
 from gateway.stages.authenticate import FailureBudget
@@ -40,6 +42,7 @@ from gateway.web.sign_in.house import Access, House, Leave
 from gateway.web.sign_in.leaving import SIGNED_OUT_PATH
 from gateway.web.sign_in.pages import Pages
 
+KeptSessions = SqliteSessionStore | SharedSessions
 CALLBACK_PATH = "/login/callback/"
 _SECONDS_BETWEEN_PURGES = 600.0
 
@@ -52,7 +55,7 @@ class SigningIn:
 
     guard: SessionGuard
     desk: Desk
-    store: SqliteSessionStore
+    store: KeptSessions
     contents: Sealer
     ids: SessionIds
     flows: Sealer
@@ -137,7 +140,7 @@ def make_sign_in(
 
 
 class _Kept(NamedTuple):
-    store: SqliteSessionStore
+    store: KeptSessions
     sealer: Sealer
     ids: SessionIds
 
@@ -208,9 +211,16 @@ def _make_desk(
     )
 
 
-def _open_store(config: Gateway, shelf: Shelf) -> SqliteSessionStore:
+def _open_store(config: Gateway, shelf: Shelf) -> KeptSessions:
     """One for all generations."""
     path, idle = config.server.state_directory / SESSIONS_FILE, config.sign_in.idle_seconds
+    shared = open_store(config, shelf)
+    if shared is not None:
+        return shelf.take(
+            ("sessions", config.store, idle),
+            lambda: SharedSessions(shared),
+            run=lambda store: keep_clean(store, idle),
+        )
     return shelf.take(
         ("sessions", path, idle),
         lambda: SqliteSessionStore(path),
@@ -219,7 +229,7 @@ def _open_store(config: Gateway, shelf: Shelf) -> SqliteSessionStore:
     )
 
 
-async def keep_clean(store: SqliteSessionStore, idle_seconds: float) -> None:
+async def keep_clean(store: SessionStore, idle_seconds: float) -> None:
     """Delete what is over, now and then, for ever."""
     while True:
         try:

@@ -11,8 +11,9 @@ from gateway.app_sign_in import SigningIn
 from gateway.app_upstream import Issuing, Upstream
 from gateway.audit.journal import Journal
 from gateway.edges.jwks import KeyState
+from gateway.edges.store import Store
 from gateway.sign_in.session import SessionDoubt
-from gateway.web.metrics import KeyReading
+from gateway.web.metrics import KeyReading, StoreReading
 from gateway.web.operations import Part
 
 MINIMUM_ROOM_BYTES = 256 * 1024 * 1024
@@ -119,6 +120,19 @@ async def sessions_part(signing_in: SigningIn | None) -> Part:
         except SessionDoubt as doubt:
             problem = str(doubt)
     return Part("sessions", not problem, problem, informational=True)
+
+
+def store_part(store: Store | None) -> Part:
+    """Told only: what holds while it is away is a setting of each use, and none of them is no reason."""
+    if store is None:
+        return Part("store", True, "not configured", informational=True)
+    detail = {"problem": store.problem, "missed": dict(store.missed)}
+    return Part("store", not store.problem, detail, informational=True)
+
+
+def store_reading(store: Store | None) -> StoreReading | None:
+    """For the metrics."""
+    return None if store is None else StoreReading(not store.problem, dict(store.missed))
 
 
 def _table_problems(mapped: Mapped, identification: Identification) -> Iterator[str]:

@@ -128,6 +128,11 @@ class Reason(Enum):
     # limit
     RATE_EXCEEDED = ("rate-exceeded", 429, "Too many requests of this kind.")
     CONCURRENCY_EXCEEDED = ("concurrency-exceeded", 429, "Too many requests at the same time.")
+    LIMITS_UNAVAILABLE = (
+        "limits-unavailable",
+        503,
+        "Requests cannot be counted at the moment, so none is let through.",
+    )
     BUSY = ("busy", 503, "All connections to slurmrestd are in use.")
     # credential
     CREDENTIAL_UNAVAILABLE = (
@@ -199,6 +204,12 @@ class Reason(Enum):
         "credential-refused",
         502,
         "Slurm refused the credential that the gateway issued.",
+    )
+    # forward-auth
+    DECISION_INCOMPLETE = (
+        "decision-incomplete",
+        403,
+        "This needs more than a decision on the request's head: send it to the gateway itself.",
     )
     # audit, and the gateway itself
     SPOOL_UNAVAILABLE = (

@@ -28,7 +28,8 @@ def _up(options: argparse.Namespace) -> int:
 
 def _prepare_tests(_: argparse.Namespace) -> int:
     machine.require()
-    needed = [*packages.GROUPS["nginx"], *packages.GROUPS["systemd"]]
+    groups = ("nginx", "store", "systemd", "shells")
+    needed = [package for group in groups for package in packages.GROUPS[group]]
     packages.install(needed, Progress("packages"))
     return bring_up(all_releases())
 

@@ -19,7 +19,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "venv": ("python3-venv",),
     "chroot": ("debootstrap", "debian-archive-keyring"),
     "nginx": ("nginx",),
+    "store": ("redis-server",),
     "chromium": ("chromium",),
+    "shells": ("man-db", "mandoc", "zsh", "fish"),
     "systemd": ("systemd", "libseccomp2"),
     "bench": ("nginx", "haproxy", "apache2", "libapache2-mod-auth-openidc", "wrk"),
 }

@@ -15,8 +15,10 @@ import uvloop
 from hypothesis import settings
 
 from lab.releases import releases
+from lab.store import StoreServer
 from tests.canaries import Leak, search
 from tests.order import Needs, Place, in_parts
+from tests.store_world import running_store
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
@@ -85,6 +87,13 @@ def pytest_asyncio_loop_factories(
     if isinstance(item, pytest.Function) and getattr(item.module, "ON_BOTH_LOOPS", False):
         loops["uvloop"] = uvloop.new_event_loop
     return loops
+
+
+@pytest.fixture(scope="session")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
+    """One real Valkey or Redis for all tests of a worker; never stop it. Each test has keys of its own."""
+    with running_store(tmp_path_factory.mktemp("store")) as server:
+        yield server
 
 
 _LEAKS = pytest.StashKey[list[Leak]]()

@@ -26,6 +26,7 @@ def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
     sections = list(Gateway.model_fields)
     assert sections == [
         "server",
+        "store",
         "receive",
         "authenticate",
         "sign_in",
@@ -39,7 +40,7 @@ def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
         "audit",
     ]
     stages = {path.stem for path in (ROOT / "gateway/stages").glob("*.py")} - {"__init__"}
-    assert set(sections) - {"server", "sign_in"} <= stages
+    assert set(sections) - {"server", "store", "sign_in"} <= stages
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -67,3 +68,9 @@ def test_every_refusal_is_raised_somewhere_and_reached_by_a_test() -> None:
         if f"Reason.{reason.name}" not in tested and f'"{reason.code}"' not in tested
     ]
     assert [reason.name for reason in reached] == []
+
+
+def test_the_library_of_the_store_is_imported_only_where_there_is_one() -> None:
+    """It would cost every other gateway 6 MB."""
+    code = "import sys, gateway.commands.serve; sys.exit('redis' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,25 +1,30 @@
-"""The bindings file -> a table of whose each Slurm user is; and one of them removed."""
+"""The bindings file, or the store -> a table of whose each Slurm user is; and one of them removed."""
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from gateway.app_store import make_store
 from gateway.commands.reporting import report_mistakes
+from gateway.config.gateway import Gateway
 from gateway.config.load import load
 from gateway.config.problem import ConfigurationError
 from gateway.edges.bindings import BindingsFile, Remembered
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.process_file import BINDINGS_FILE
+from gateway.edges.shared_bindings import SharedBindings
+from gateway.stages.map_user import DirectoryDoubt
 
 _HEADINGS = ("user", "subject", "issuer", "bound at")
 
 
 def list_all(config: Path, environ: Mapping[str, str], *, as_json: bool) -> int:
     """0, and 1 where the configuration or the file cannot be read."""
-    found = _ask(config, environ, BindingsFile.remembered)
+    found = _ask(config, environ, BindingsFile.remembered, SharedBindings.remembered)
     if found is None:
         return 1
     if as_json:
@@ -44,7 +49,12 @@ def remove(
     def act(file: BindingsFile) -> list[Remembered]:
         return file.remove_user(user) if user else file.remove(issuer or "", subject or "")
 
-    removed = _ask(config, environ, act)
+    async def act_in_store(shared: SharedBindings) -> list[Remembered]:
+        if user:
+            return await shared.remove_user(user)
+        return await shared.remove(issuer or "", subject or "")
+
+    removed = _ask(config, environ, act, act_in_store)
     if removed is None:
         return 1
     if not removed:
@@ -63,13 +73,17 @@ def _ask(
     config: Path,
     environ: Mapping[str, str],
     question: Callable[[BindingsFile], list[Remembered]],
+    question_to_store: Callable[[SharedBindings], Awaitable[list[Remembered]]],
 ) -> list[Remembered] | None:
     """The rows; None where an error was printed."""
     try:
-        path = load(config, environ).server.state_directory / BINDINGS_FILE
+        settings = load(config, environ)
     except ConfigurationError as error:
         report_mistakes(error, config)
         return None
+    if settings.store.address is not None:
+        return _ask_store(settings, question_to_store)
+    path = settings.server.state_directory / BINDINGS_FILE
     try:
         path.stat()
         return question(BindingsFile(path, FewThreads(1)))
@@ -77,6 +91,23 @@ def _ask(
         return []
     except (sqlite3.Error, OSError) as error:
         click.echo(f"{path} cannot be used: {error}", err=True)
+        return None
+
+
+def _ask_store(
+    settings: Gateway, question: Callable[[SharedBindings], Awaitable[list[Remembered]]]
+) -> list[Remembered] | None:
+    async def ask() -> list[Remembered]:
+        store = make_store(settings.store, settings.server.cluster)
+        try:
+            return await question(SharedBindings(store, settings.server.state_directory))
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(ask())
+    except DirectoryDoubt as doubt:
+        click.echo(str(doubt), err=True)
         return None
 
 

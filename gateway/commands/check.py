@@ -22,6 +22,7 @@ from gateway.commands.check_remote import (
 )
 from gateway.commands.check_roles import check_roles
 from gateway.commands.check_sign_in import check_sign_in
+from gateway.commands.check_store import check_store
 from gateway.commands.logs import configure_logging
 from gateway.commands.reporting import Findings, report_mistakes
 from gateway.config.gateway import Gateway
@@ -55,6 +56,7 @@ async def _check(
         check_state_directory(gateway.server.state_directory, findings)
         check_tls(gateway.server, findings)
         check_listeners(gateway.server, findings)
+        await check_store(gateway, findings)
         findings.heading("Identity providers")
         await check_issuers(gateway.authenticate, shelf, findings)
         await check_sign_in(gateway, environ, findings)
@@ -62,7 +64,7 @@ async def _check(
         check_lists(gateway, shelf, findings)
         account = await check_user(gateway.map_user, user, findings)
         findings.heading("Roles")
-        check_roles(gateway.authorize, findings)
+        check_roles(gateway.authorize, gateway.credential, findings)
         findings.heading("Slurm")
         issuing = await check_credential(gateway, environ, findings)
         await check_slurmrestd(gateway, issuing, account, findings)

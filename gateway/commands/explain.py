@@ -13,18 +13,22 @@ from typing import NamedTuple
 
 import click
 
-from gateway.app import (
-    make_check_body,
-    make_receive,
-)
 from gateway.app_identity import (
     make_authenticate,
     make_map_user,
     make_trust,
     make_user_check,
 )
-from gateway.app_policy import make_body_rules, make_conditions, make_policy, make_step_up
+from gateway.app_policy import (
+    make_body_rules,
+    make_check_body,
+    make_conditions,
+    make_policy,
+    make_receive,
+    make_step_up,
+)
 from gateway.app_shelf import Shelf
+from gateway.app_store import open_store
 from gateway.app_throttle import read_rates
 from gateway.commands.described_roles import describe_fields
 from gateway.commands.explanation import Explanation, print_for_people, print_json
@@ -221,6 +225,7 @@ class _Explaining:
             self._gateway.server.state_directory,
             self._threads,
             self.shelf,
+            store=open_store(self._gateway, self.shelf),
             remember=False,
         )
         return self._tell_user(await mapped.map_user(identity))

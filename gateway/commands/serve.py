@@ -5,7 +5,6 @@ import gc
 import logging
 import os
 import resource
-import signal
 import ssl
 import time
 from collections.abc import Mapping
@@ -20,7 +19,9 @@ from gateway.app_doubts import find_doubts
 from gateway.app_policy import BuildError
 from gateway.app_running import Application, fixed_settings
 from gateway.commands.logs import configure_logging
+from gateway.commands.process import Alone, Listening, Orders, Process
 from gateway.commands.reporting import report_mistakes
+from gateway.commands.supervise import Supervisor
 from gateway.config.gateway import Gateway
 from gateway.config.load import load
 from gateway.config.problem import ConfigurationError
@@ -31,11 +32,10 @@ from gateway.edges.process_file import (
     PidFile,
     ProcessFileError,
     prepare_state_directory,
-    write_outcome,
 )
 from gateway.edges.spare_memory import SpareMemory
-from gateway.web.listening import Bound, ListenError, bind
-from gateway.web.server import Listener
+from gateway.web.listening import Bound, ListenError
+from gateway.web.server import AsgiApplication, Listener
 from gateway.web.tls import Pair, TlsError, new_context, read_pair, use_pair
 
 _SPARE_FILES = 512
@@ -51,7 +51,7 @@ def run(config: Path, environ: Mapping[str, str], *, verbose: bool = False) -> i
     configure_logging(logging.DEBUG if verbose else logging.INFO)
     try:
         gateway = load(config, environ)
-        return uvloop.run(_serve(config, environ, gateway))
+        return _serve(config, environ, gateway)
     except ConfigurationError as error:
         report_mistakes(error, config)
     except (BuildError, ListenError, ProcessFileError, TlsError) as error:
@@ -59,18 +59,29 @@ def run(config: Path, environ: Mapping[str, str], *, verbose: bool = False) -> i
     return 1
 
 
-async def _serve(config: Path, environ: Mapping[str, str], gateway: Gateway) -> int:
+def _serve(config: Path, environ: Mapping[str, str], gateway: Gateway) -> int:
     server = gateway.server
-    _harden_process(server.connections + gateway.forward.connections)
     prepare_state_directory(server.state_directory)
     pid_file = PidFile(server.state_directory)
     try:
-        serving = Serving(config, environ, gateway)
-        await serving.begin()
-        await serving.until_stopped()
+        if server.workers > 1:
+            return Supervisor(config, environ, gateway, serve_as).run()
+        return serve_as(Alone(server.state_directory), config, environ, gateway)
     finally:
         pid_file.close()
-    return 0
+
+
+def serve_as(process: Process, config: Path, environ: Mapping[str, str], gateway: Gateway) -> int:
+    """Until it is told to stop."""
+
+    async def serve() -> int:
+        serving = Serving(config, environ, gateway, process)
+        await serving.begin()
+        await serving.until_stopped()
+        return 0
+
+    _harden_process(gateway.server.connections + gateway.forward.connections)
+    return uvloop.run(serve())
 
 
 def _harden_process(connections: int) -> None:
@@ -89,12 +100,16 @@ def _harden_process(connections: int) -> None:
 class Serving:
     """One running gateway: the application, its listeners, and what the signals do to them."""
 
-    def __init__(self, config: Path, environ: Mapping[str, str], gateway: Gateway) -> None:
+    def __init__(
+        self, config: Path, environ: Mapping[str, str], gateway: Gateway, process: Process
+    ) -> None:
         self._config = config
         self._environ = environ
-        self._gateway = gateway
+        self._process = process
+        self._whole = gateway
+        self._gateway = process.own_part(gateway)
         hash_key = load_or_create_hash_key(gateway.server.state_directory / HASH_KEY_FILE)
-        self._application = Application(environ, hash_key)
+        self._application = Application(environ, hash_key, process.machine_directory)
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
         self._stopped = asyncio.Event()
@@ -102,19 +117,14 @@ class Serving:
 
     async def begin(self) -> None:
         """Bind, build, try out, then listen. Whatever is wrong stops it here, before any request."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
-        loop.add_signal_handler(signal.SIGUSR1, self._application.rotate_audit)
+        orders = Orders(self._stop, self._reload_wanted.set, self._application.rotate_audit)
+        self._process.obey(orders)
         server = self._gateway.server
         pair = _read_pair_of(server)
         self._tls = new_context(pair) if pair else None
-        bounds = [bind(server.listen, server.socket_mode)]
-        if server.operations_listen is not None:
-            bounds.append(bind(server.operations_listen, server.socket_mode))
+        listening = self._process.bind(server)
         self._application.adopt(await self._application.prepare(self._gateway))
-        self._listeners = self._make_listeners(*bounds)
+        self._listeners = self._make_listeners(listening)
         self._application.count_connections = lambda: self._listeners[0].connections
         for listener in self._listeners:
             await listener.begin()
@@ -122,26 +132,39 @@ class Serving:
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
         gc.set_threshold(*_COLLECTIONS)  # a request leaves no cycles behind
+        self._process.has_begun()
 
-    def _make_listeners(self, public: Bound, operations: Bound | None = None) -> list[Listener]:
+    def _make_listeners(self, listening: Listening) -> list[Listener]:
         application = self._application
         listeners = [
             Listener(
                 "public",
-                public,
+                listening.public,
                 application,
                 protocol=application.protocol(),
                 tls=self._tls,
                 keep_alive_seconds=self._gateway.server.keep_alive_seconds,
             )
         ]
-        if operations is not None:
-            app = application.operations()
-            listeners.append(Listener("operations", operations, app, protocol=HttpToolsProtocol))
+        own, siblings = application.operations(), self._process.siblings(self._gateway.server)
+        shown = application.operations_of_all(siblings) if siblings else own
+        hardened, plain = application.protocol(is_proxy=False), HttpToolsProtocol
+        more: tuple[tuple[str, Bound | None, AsgiApplication, type[HttpToolsProtocol]], ...] = (
+            ("operations", listening.operations, shown, plain),
+            ("private", listening.private, own, plain),
+            ("forward-auth", listening.forward_auth, application.forward_auth(), hardened),
+        )
+        listeners += [
+            Listener(name, bound, app, protocol=protocol)
+            for name, bound, app, protocol in more
+            if bound is not None
+        ]
         return listeners
 
     def _announce(self) -> None:
-        server = self._gateway.server
+        if not self._process.speaks_for_all:
+            return
+        server = self._whole.server
         scheme = "https" if self._tls else "http"
         for listener in self._listeners:
             shown = scheme if listener.name == "public" else "http"
@@ -191,23 +214,18 @@ class Serving:
                 _log.error("reload refused: %s", problem)
             if problems:
                 self._application.record_refused_reload(problems)
-            write_outcome(
-                self._gateway.server.state_directory,
-                started,
-                self._application.current.number,
-                problems,
-                self._config,
-            )
+            number = self._application.current.number
+            self._process.has_reloaded(started, number, problems, self._config)
 
     async def _reload(self) -> list[str]:
         """Everything new is made before anything old is touched; returns what is wrong."""
         try:
             fresh = load(self._config, self._environ)
-            problems = fixed_settings(self._gateway, fresh)
+            problems = fixed_settings(self._whole, fresh)
             if problems:
                 return [str(problem) for problem in problems]
             pair = _read_pair_of(fresh.server)
-            generation = await self._application.prepare(fresh)
+            generation = await self._application.prepare(self._process.own_part(fresh))
         except ConfigurationError as error:
             return [str(problem) for problem in error.problems]
         except (BuildError, TlsError) as error:
@@ -223,7 +241,7 @@ class Serving:
         if self._tls is not None and pair is not None:
             use_pair(self._tls, pair)
         self._application.adopt(generation)
-        self._gateway = fresh
+        self._whole, self._gateway = fresh, generation.config
         public = self._listeners[0]
         public.adjust(self._application.protocol(), fresh.server.keep_alive_seconds)
         _log.info("reloaded: generation %d is in force", self._application.current.number)

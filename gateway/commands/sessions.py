@@ -1,19 +1,24 @@
-"""The sessions file -> a table of who is signed in; and some of them ended."""
+"""The sessions file, or the store -> a table of who is signed in; and some of them ended."""
 
+import asyncio
 import json
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import click
 
+from gateway.app_store import make_store
 from gateway.commands.reporting import report_mistakes
+from gateway.config.gateway import Gateway
 from gateway.config.load import load
 from gateway.config.problem import ConfigurationError
 from gateway.edges.process_file import SESSIONS_FILE
 from gateway.edges.session_store import all_sessions, end_sessions
-from gateway.sign_in.session import Session, is_over
+from gateway.edges.shared_sessions import SharedSessions
+from gateway.sign_in.session import Session, SessionDoubt, is_over
 
 _HEADINGS = ("session", "subject", "issuer", "signed in", "last used", "from")
 
@@ -48,9 +53,9 @@ def end(
             return one.handle == handle
         return everybody or (one.subject == subject and issuer in (None, one.issuer))
 
-    def act(path: Path, idle: float) -> list[Session]:
-        meant = [one for one in _living(path, idle) if is_meant(one)]
-        end_sessions(path, [one.id_hash for one in meant])
+    def act(kept: _Kept, idle: float) -> list[Session]:
+        meant = [one for one in _living(kept, idle) if is_meant(one)]
+        kept.end([one.id_hash for one in meant])
         return meant
 
     ended = _ask(config, environ, act)
@@ -68,13 +73,52 @@ def end(
     return 0
 
 
-def _living(path: Path, idle_seconds: float) -> list[Session]:
+class _Kept(Protocol):
+    def all(self) -> Sequence[Session]: ...
+
+    def end(self, id_hashes: Sequence[str]) -> None: ...
+
+
+class _InFile:
+    def __init__(self, path: Path) -> None:
+        path.stat()
+        self._path = path
+
+    def all(self) -> Sequence[Session]:
+        return all_sessions(self._path)
+
+    def end(self, id_hashes: Sequence[str]) -> None:
+        end_sessions(self._path, id_hashes)
+
+
+class _InStore:
+    def __init__(self, settings: Gateway) -> None:
+        self._settings = settings
+
+    def all(self) -> Sequence[Session]:
+        return asyncio.run(self._all_but([]))
+
+    def end(self, id_hashes: Sequence[str]) -> None:
+        asyncio.run(self._all_but(id_hashes))
+
+    async def _all_but(self, id_hashes: Sequence[str]) -> Sequence[Session]:
+        store = make_store(self._settings.store, self._settings.server.cluster)
+        try:
+            sessions = SharedSessions(store)
+            for id_hash in id_hashes:
+                await sessions.end(id_hash)
+            return await sessions.all()
+        finally:
+            await store.close()
+
+
+def _living(kept: _Kept, idle_seconds: float) -> list[Session]:
     now = time.time()
-    return [one for one in all_sessions(path) if not is_over(one, now, idle_seconds)]
+    return [one for one in kept.all() if not is_over(one, now, idle_seconds)]
 
 
 def _ask(
-    config: Path, environ: Mapping[str, str], question: Callable[[Path, float], list[Session]]
+    config: Path, environ: Mapping[str, str], question: Callable[[_Kept, float], list[Session]]
 ) -> list[Session] | None:
     """The sessions; None where an error was printed."""
     try:
@@ -84,10 +128,14 @@ def _ask(
         return None
     path = settings.server.state_directory / SESSIONS_FILE
     try:
-        path.stat()
-        return question(path, settings.sign_in.idle_seconds)
+        in_store = settings.store.address is not None
+        kept = _InStore(settings) if in_store else _InFile(path)
+        return question(kept, settings.sign_in.idle_seconds)
     except FileNotFoundError:
         return []
+    except SessionDoubt as doubt:
+        click.echo(str(doubt), err=True)
+        return None
     except (sqlite3.Error, OSError) as error:
         click.echo(f"{path} cannot be used: {error}", err=True)
         return None

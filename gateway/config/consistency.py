@@ -6,17 +6,19 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from gateway.config.audit import Audit, FileSink, Sink, SyslogSink
+from gateway.config.audit import Audit, FileSink, Sink, StdoutSink, SyslogSink
 from gateway.config.authenticate import Authenticate
 from gateway.config.authorize import Authorize
 from gateway.config.cache import Cache
 from gateway.config.credential import Attach, Mint, Passthrough
+from gateway.config.forward import Forward
 from gateway.config.map_user import MapUser
 from gateway.config.problem import Problem, suggest
 from gateway.config.receive import Receive
 from gateway.config.server import Server
 from gateway.config.sign_in import SignIn
 from gateway.config.step_up import find_impossible_rules, find_unknowable_acr
+from gateway.config.store import Store
 from gateway.slurm_api import Catalogue, read_catalogue
 from gateway.slurm_api.kept import may_be_kept
 from gateway.slurm_api.policy import parse_policy, read_names
@@ -26,8 +28,8 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     """Mistakes that no section can see alone; a section that is missing here was invalid itself."""
     found: list[Problem] = []
     match sections:
-        case {"server": Server() as server}:
-            found += _server(server)
+        case {"server": Server() as listening}:
+            found += _server(listening, sections)
     match sections:
         case {"map_user": MapUser() as users, "authenticate": Authenticate() as authenticate}:
             found += _rules_name_issuers(users, authenticate)
@@ -36,7 +38,9 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
             found += _rules_name_roles(users, authorize)
     match sections:
         case {"map_user": MapUser() as users, "credential": credential}:
-            found += _credential(users, credential)
+            server = sections.get("server")
+            hands_out = isinstance(server, Server) and server.forward_auth_listen is not None
+            found += _credential(users, credential, hands_out)
     match sections:
         case {"sign_in": SignIn(clients=[_, *_]) as sign_in}:
             found += _sign_in(sign_in, sections)
@@ -57,12 +61,30 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     return found
 
 
-def _server(server: Server) -> Iterator[Problem]:
+def _server(server: Server, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
     if urlsplit(server.public_url).path not in ("", "/"):
         yield Problem("server.public_url", "has a path", "give the scheme, host and port only")
     if server.operations_listen == server.listen and not server.listen.endswith(":0"):
         remedy = "/metrics and /readyz never stand on the public listener; choose another port"
         yield Problem("server.operations_listen", "is the same as server.listen", remedy)
+    if server.workers > 1:
+        yield from _workers(server.workers, sections)
+
+
+def _workers(workers: int, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
+    match sections:
+        case {"store": Store(address=None)}:
+            remedy = 'set store.address = "unix:/run/valkey/valkey.sock", or workers = 1'
+            what = "several processes need a store for limits, sessions and keys"
+            yield Problem("server.workers", what, remedy)
+    match sections:
+        case {"forward": Forward(connections=connections)} if connections < workers:
+            remedy = "each worker needs one at least: raise it, or lower server.workers"
+            yield Problem("forward.connections", f"{connections} for {workers} workers", remedy)
+    match sections:
+        case {"audit": Audit(sinks=sinks)} if any(isinstance(one, StdoutSink) for one in sinks):
+            remedy = 'use type = "file": each worker writes one of its own'
+            yield Problem("audit.sinks", "standard output cannot be shared by workers", remedy)
 
 
 def _rules_name_issuers(users: MapUser, authenticate: Authenticate) -> Iterator[Problem]:
@@ -82,11 +104,14 @@ def _rules_name_roles(users: MapUser, authorize: Authorize) -> Iterator[Problem]
             yield Problem(f"map_user.roles[{index}].role", f"{rule.role} is no role", remedy)
 
 
-def _credential(users: MapUser, credential: object) -> Iterator[Problem]:
+def _credential(users: MapUser, credential: object, forward_auth: bool) -> Iterator[Problem]:
     match credential:
         case Mint(include_ids=True) if not users.must_exist:
             remedy = "ids come from NSS: set map_user.must_exist = true"
             yield Problem("credential.include_ids", "needs the user's uid", remedy)
+        case Attach(impersonate=True) if forward_auth:
+            remedy = "SlurmUser's token is for the gateway alone: leave one of the two out"
+            yield Problem("server.forward_auth_listen", "does not go with impersonate", remedy)
         case Attach(impersonate=True, names_user=True):
             remedy = "SlurmUser's token is one for all: remove {user}, or impersonate"
             yield Problem("credential.impersonate", "does not go with {user}", remedy)

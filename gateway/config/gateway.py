@@ -14,6 +14,7 @@ from gateway.config.map_user import MapUser
 from gateway.config.receive import Receive
 from gateway.config.server import Server
 from gateway.config.sign_in import SignIn
+from gateway.config.store import Store
 
 
 class Gateway(BaseSettings):
@@ -28,6 +29,7 @@ class Gateway(BaseSettings):
     )
 
     server: Server
+    store: Store = Store()
     receive: Receive = Receive()
     authenticate: Authenticate
     sign_in: SignIn = SignIn()

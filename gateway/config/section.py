@@ -50,6 +50,13 @@ def check_listen(value: str) -> str:
     return value
 
 
+def check_unix_socket(value: str) -> str:
+    """unix:/absolute/path."""
+    if not value.startswith("unix:"):
+        raise ValueError("must be unix:/absolute/path: whoever reaches it gets Slurm tokens")
+    return check_listen(value)
+
+
 def check_network(value: str) -> str:
     """A network in CIDR form or one address."""
     ipaddress.ip_network(value, strict=True)
@@ -58,6 +65,7 @@ def check_network(value: str) -> str:
 
 HttpsUrl = Annotated[str, AfterValidator(check_https_url)]
 Listen = Annotated[str, AfterValidator(check_listen)]
+UnixSocket = Annotated[str, AfterValidator(check_unix_socket)]
 Network = Annotated[str, AfterValidator(check_network)]
 Seconds = Annotated[
     float, Field(gt=0, le=timedelta(days=3650).total_seconds(), allow_inf_nan=False)

@@ -1,7 +1,7 @@
 """[server]: where the gateway listens and what it calls itself."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ from gateway.config.section import (
     Network,
     Seconds,
     Section,
+    UnixSocket,
     is_loopback_host,
 )
 
@@ -36,6 +37,8 @@ class Server(Section):
     """Permit plain HTTP on a network address. Tokens then cross the network in the clear."""
     operations_listen: Listen | None = "127.0.0.1:8081"
     """Where /healthz, /readyz and /metrics are served; never on the public listener."""
+    forward_auth_listen: UnixSocket | None = None
+    """A UNIX socket that tells a proxy what to send to slurmrestd, tokens included; see docs/forward-auth.md."""
     trusted_proxies: tuple[Network, ...] = ()
     """Networks whose X-Forwarded-For is believed, walked from the right. A UNIX-socket peer counts as "unix"."""
     trust_unix_peer: bool = True
@@ -50,6 +53,8 @@ class Server(Section):
     """How long running requests may take to finish after SIGTERM."""
     connections: Count = 4096
     """Client connections at the same time; further ones are closed."""
+    workers: Annotated[int, Field(gt=0, le=128)] = 1
+    """Processes that serve, each with its part of all connections and queues; more than one need [store]."""
     maximum_header_bytes: Bytes = 32768
     """A request's header fields may be this long together; more is 431."""
     maximum_header_fields: Count = 100

@@ -5,15 +5,23 @@ What is counted costs a line of the audit each, and nobody stands behind it whos
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.denial import Reason
-from gateway.edges.buckets import MemoryBuckets
 from gateway.edges.failed_attempts import address_key
-from gateway.stages.limit import Rate, too_fast
+from gateway.stages.limit import Rate, Refusal, too_fast
 
 _MOST_COUNTED = 65_536
 """Addresses that are counted at a time: a network of IPv6 has more of them than there is memory."""
 _SETTING = "limit.anonymous_requests"
+
+
+class Forgettable(Protocol):
+    """Hits by key in a sliding window, some of which are taken back to save memory."""
+
+    async def hit(self, rate: Rate, key: str) -> Refusal | None: ...
+
+    def forget(self, rate: Rate, key: str) -> None: ...
 
 
 class AnonymousMemory:
@@ -29,7 +37,7 @@ class AnonymousRequests:
     def __init__(
         self,
         rate: Rate,
-        buckets: MemoryBuckets,
+        buckets: Forgettable,
         memory: AnonymousMemory,
         is_trusted: Callable[[bytes], bool],
     ) -> None:

@@ -3,6 +3,7 @@
 import time
 from inspect import unwrap
 from math import floor
+from typing import NamedTuple
 
 from limits import parse
 from limits.storage import MemoryStorage
@@ -73,6 +74,30 @@ class SweptMemoryStorage(MemoryStorage):
             self.storage.pop(key, None)
 
 
+class Counters(NamedTuple):
+    """A window that slides over two counters, with the seconds that are left of each."""
+
+    previous: int
+    previous_left: float
+    current: int
+    current_left: float
+
+    def are_below(self, rate: Rate) -> bool:
+        """Whether one more would be within the rate."""
+        weighted = self.previous * self.previous_left / rate.window_seconds + self.current
+        return floor(weighted) < rate.amount
+
+    def seconds_until_below(self, rate: Rate) -> float:
+        """Of counters that are not below it: until the weighted count is.
+
+        The library's own reset time is that of the next counter to shrink, which can be too early.
+        """
+        _, amount, window = rate
+        if self.current >= amount or not self.previous:
+            return self.current_left - window  # the end of the current window
+        return max(0.0, self.previous_left - (amount - self.current) * window / self.previous)
+
+
 def read_rate(name: str, text: str) -> Rate:
     """`"50/second"`, in any form that the library reads, as a Rate. Raises ValueError."""
     item = parse(text)
@@ -99,25 +124,13 @@ class MemoryBuckets:
 
     async def test(self, rate: Rate, key: str) -> Refusal | None:
         """Say whether a hit would be within the rate, without counting it."""
-        window = rate.window_seconds
-        previous, previous_left, current, _ = self._storage.get_sliding_window(key, window)
-        if floor(previous * previous_left / window + current) < rate.amount:
-            return None
-        return Refusal(self._free_in(rate, key))
+        counters = Counters(*self._storage.get_sliding_window(key, rate.window_seconds))
+        return None if counters.are_below(rate) else Refusal(counters.seconds_until_below(rate))
 
     def forget(self, rate: Rate, key: str) -> None:
         """As if there had been no hit."""
         self._storage.clear_sliding_window(key, rate.window_seconds)
 
     def _free_in(self, rate: Rate, key: str) -> float:
-        """Seconds until the weighted count is below the amount.
-
-        The library's own reset time is that of the next counter to shrink, which can be too early.
-        """
-        _, amount, window = rate
-        previous, previous_left, current, current_left = self._storage.get_sliding_window(
-            key, window
-        )
-        if current >= amount or not previous:
-            return current_left - window  # the end of the current window
-        return max(0.0, previous_left - (amount - current) * window / previous)
+        counters = self._storage.get_sliding_window(key, rate.window_seconds)
+        return Counters(*counters).seconds_until_below(rate)

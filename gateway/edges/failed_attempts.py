@@ -35,6 +35,14 @@ class FailureRates(NamedTuple):
     longest_seconds: float
 
 
+class Kept(NamedTuple):
+    """One of the things that an attempt counts for: its name in the metrics, its rate and its key."""
+
+    what: str
+    rate: Rate
+    key: str
+
+
 class _Penalty(NamedTuple):
     until: float
     seconds: float
@@ -66,9 +74,9 @@ class FailedAttempts:
         """Raise Denied (429) where this address, or this claim from it, has failed too often."""
         if attempt.digest in self._memory.trusted:
             return
-        keys = self._keys_of(attempt, is_expired=False)
+        keys = kept_of(self._rates, attempt, is_expired=False)
         if attempt.claims_to_be_expired:
-            keys += self._keys_of(attempt, is_expired=True)
+            keys += kept_of(self._rates, attempt, is_expired=True)
         now = self._monotonic()
         for what, rate, key in keys:
             penalty = self._memory.penalties.get(key)
@@ -79,7 +87,7 @@ class FailedAttempts:
     async def count(self, attempt: Attempt, *, is_expired: bool) -> None:
         """Count one: of an unknown token, or of a genuine one that has expired."""
         self._memory.failed["expired" if is_expired else "unknown"] += 1
-        for _, rate, key in self._keys_of(attempt, is_expired=is_expired):
+        for _, rate, key in kept_of(self._rates, attempt, is_expired=is_expired):
             self._make_room(rate, key)
             await self._buckets.hit(rate, key)
             refusal = await self._buckets.test(rate, key)
@@ -103,18 +111,6 @@ class FailedAttempts:
         if len(trusted) > _MOST_TRUSTED:
             trusted.popitem(last=False)
 
-    def _keys_of(self, attempt: Attempt, *, is_expired: bool) -> list[tuple[str, Rate, str]]:
-        address = address_key(attempt.address)
-        if not address:
-            return []
-        if is_expired:
-            return [("expired", self._rates.expired, f"expired\x1f{address}")]
-        subject = _shortened(attempt.unverified_subject)
-        return [
-            ("subject", self._rates.per_subject, f"subject\x1f{address}\x1f{subject}"),
-            ("address", self._rates.per_address, f"address\x1f{address}"),
-        ]
-
     def _penalise(self, key: str, refusal: Refusal) -> None:
         """For as long as the rate says, or twice as long as the last time where that was not long ago."""
         now, penalties = self._monotonic(), self._memory.penalties
@@ -126,6 +122,20 @@ class FailedAttempts:
         penalties[key] = _Penalty(now + seconds, seconds)
         if len(penalties) > _MOST_PENALTIES:
             penalties.popitem(last=False)
+
+
+def kept_of(rates: FailureRates, attempt: Attempt, *, is_expired: bool) -> list[Kept]:
+    """What an attempt counts for; nothing where nobody can be told apart."""
+    address = address_key(attempt.address)
+    if not address:
+        return []
+    if is_expired:
+        return [Kept("expired", rates.expired, f"expired\x1f{address}")]
+    subject = _shortened(attempt.unverified_subject)
+    return [
+        Kept("subject", rates.per_subject, f"subject\x1f{address}\x1f{subject}"),
+        Kept("address", rates.per_address, f"address\x1f{address}"),
+    ]
 
 
 def _shortened(unverified_subject: str) -> str:

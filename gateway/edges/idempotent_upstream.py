@@ -209,6 +209,8 @@ class IdempotentUpstream:
         """Send it, marked. From here on the outcome is unknown, unless something says better."""
         marked = call.submission.marked(entry.marker)
         body = memory_body(marked)
+        if self.turns.is_lost(entry.key_hash):
+            raise _unavailable(KeyStoreDoubt("cut off from the store for longer than its lease"))
         try:
             answer = await self.upstream.send(grant._replace(body=body))
             stored = await self._stored(grant, answer)

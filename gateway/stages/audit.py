@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from errno import EIO
 from typing import Final
 
 from gateway.audit.journal import Journal
@@ -54,6 +55,19 @@ class AuditTrail:
                 await journal.settle(durable=durable)
         if record.beside is not None:
             await record.beside.wait()
+        self._tell(record)
+
+    async def decide(self, record: AuditRecord) -> None:
+        """Write the only line of what was granted and is sent by somebody else. Raises Denied where it is not safe."""
+        journal, durable = self.journal, self._durable_reads
+        if journal.problem or not journal.refusal(self._lines.end(record)):
+            raise _unwritten(record, OSError(EIO, journal.problem or "it waits"))
+        durable |= record.call is not None and self._changes_state(record.call)
+        if durable or journal.lags:
+            try:
+                await journal.settle(durable=durable)
+            except OSError as error:
+                raise _unwritten(record, error) from error
         self._tell(record)
 
     # the same for a read, without waiting: whether `settle` has to be waited for

@@ -24,6 +24,10 @@ class Refusal(NamedTuple):
     retry_seconds: float
 
 
+class WouldWait(Exception):
+    """The answer takes time, and whoever asks has none."""
+
+
 class RateStore(Protocol):
     """Counts hits by key in a sliding window; returns None where the hit was within the rate.
 
@@ -33,7 +37,7 @@ class RateStore(Protocol):
     async def hit(self, rate: Rate, key: str) -> Refusal | None: ...
 
     def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:
-        """The same without waiting."""
+        """The same without waiting. Raises WouldWait where that cannot be."""
         ...
 
 

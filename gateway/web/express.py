@@ -364,6 +364,7 @@ def has_lane(grant: Grant, answer: Answer) -> bool:
         is not None  # a session may be ended from elsewhere, and that holds at once
         and not request.idempotency_key
         and not call.own_jobs_only
+        and call.selection is None
         and not may_change_state(call)
         and answer.came_straight
         and answer.head.status < _FIRST_ERROR_STATUS

@@ -41,6 +41,23 @@ class Bound:
         except FileNotFoundError:
             return
 
+    def inherited(self) -> "Bound":
+        """The same for a process that was forked: it stops listening for itself alone."""
+        return _Inherited(self.socket, self.address)
+
+
+class _Inherited(Bound):
+    """Somebody else's socket, and its file stays when this process ends."""
+
+    def __init__(self, listener: socket.socket, address: str) -> None:
+        super().__init__(listener)
+        self._address = address
+
+    @property
+    def address(self) -> str:
+        """As it was bound."""
+        return self._address
+
 
 def bind(listen: str, socket_mode: int) -> Bound:
     """Bind, with `socket_mode` on a UNIX socket's file. Raises ListenError."""

@@ -31,6 +31,13 @@ class KeyReading(NamedTuple):
     failures: int
 
 
+class StoreReading(NamedTuple):
+    """The store that processes share. `missed` are questions it did not answer, by what they were for."""
+
+    is_available: bool
+    missed: Mapping[str, int]
+
+
 class Readings(NamedTuple):
     """What is read off the running parts when somebody asks."""
 
@@ -47,6 +54,7 @@ class Readings(NamedTuple):
     """(chain, number, MAC) of a line that is on disk."""
     failed_authentications: Mapping[str, int] = MappingProxyType({})
     refused_attempts: Mapping[str, int] = MappingProxyType({})
+    store: StoreReading | None = None
 
 
 class _Times:
@@ -216,7 +224,7 @@ class _Running(Collector):
             "by",
             now.refused_attempts,
         )
-        yield from _key_families(now.keys)
+        yield from (*_key_families(now.keys), *_store_families(now.store))
         if now.audit_head is not None:
             chain, seq, mac = now.audit_head
             head = GaugeMetricFamily(
@@ -233,6 +241,20 @@ def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Me
     for value, count in counts.items():
         family.add_metric([value], count)
     return family
+
+
+def _store_families(store: StoreReading | None) -> Iterator[Metric]:
+    if store is None:
+        return
+    yield GaugeMetricFamily(
+        "slurm_gateway_store_available", "Whether the store answers.", int(store.is_available)
+    )
+    yield _by_label(
+        "slurm_gateway_store_missed",
+        "Questions that the store did not answer, by what they were for.",
+        "use",
+        store.missed,
+    )
 
 
 def _key_families(keys: tuple[KeyReading, ...]) -> Iterator[Metric]:

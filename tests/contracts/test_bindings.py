@@ -1,26 +1,34 @@
-"""What every Bindings keeps: run on the fake and on the real one."""
+"""What every Bindings keeps: run on the fake, on the file and on a real Valkey or Redis."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from gateway.edges.bindings import BindingsFile
 from gateway.edges.few_threads import FewThreads
+from gateway.edges.shared_bindings import SharedBindings
 from gateway.stages.map_user import Binding, Bindings
 from tests.fake_users import FakeBindings
 from tests.fakes import ISSUER
+from tests.store_world import new_store
 
 ALICE = Binding(ISSUER, "1", "alice")
 
 
-@pytest.fixture(params=["fake", "file"])
-def bindings(request: pytest.FixtureRequest, tmp_path: Path) -> Bindings:
+@pytest.fixture(params=["fake", "file", "store"])
+async def bindings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bindings]:
     if request.param == "fake":
-        return FakeBindings()
+        yield FakeBindings()
+        return
+    if request.param == "store":
+        async with new_store(request.getfixturevalue("store_server")) as shared:
+            yield SharedBindings(shared, tmp_path)
+        return
     made = BindingsFile(tmp_path / "bindings.sqlite", FewThreads(4))
     made.create()
-    return made
+    yield made
 
 
 async def test_the_first_use_binds_and_binds_again_to_the_same(bindings: Bindings) -> None:

@@ -1,15 +1,25 @@
 """Every budget of failed authentications lets its amount through and then says when to come back."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.edges.buckets import MemoryBuckets
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
+from gateway.edges.shared_attempts import (
+    USE,
+    AttemptsWhenAway,
+    RefuseUnknownWhenAway,
+    SharedAttempts,
+)
+from gateway.edges.shared_buckets import SharedBuckets
+from gateway.edges.store import Store
 from gateway.stages.authenticate import Attempt, FailureBudget
 from gateway.stages.limit import Rate
+from tests.store_world import new_store
 from tests.tokens import FakeFailures
 
 AMOUNT = 3
@@ -25,16 +35,33 @@ class BoundedFailures(FakeFailures):
             self.refusal = Denied(Reason.AUTHENTICATION_THROTTLED, headers=(("Retry-After", "1"),))
 
 
-def in_memory() -> FailureBudget:
-    rate = Rate("failed-authentications", AMOUNT, 3600)
-    rates = FailureRates(rate, rate, rate, longest_seconds=7200.0)
-    return FailedAttempts(rates, MemoryBuckets(), AttemptMemory(), time.monotonic)
+RATE = Rate("failed-authentications", AMOUNT, 3600)
+RATES = FailureRates(RATE, RATE, RATE, longest_seconds=7200.0)
 
 
-@pytest.fixture(params=[BoundedFailures, in_memory])
-def budget(request: pytest.FixtureRequest) -> FailureBudget:
-    make: Callable[[], FailureBudget] = request.param
-    return make()
+def in_memory(memory: AttemptMemory) -> FailedAttempts:
+    return FailedAttempts(RATES, MemoryBuckets(), memory, time.monotonic)
+
+
+def shared_by(store: Store, memory: AttemptMemory) -> SharedAttempts:
+    return SharedAttempts(RATES, SharedBuckets(store, USE), store, memory)
+
+
+@pytest.fixture(params=["fake", "memory", "store, or a share", "store, or refuse"])
+async def budget(request: pytest.FixtureRequest) -> AsyncIterator[FailureBudget]:
+    async with AsyncExitStack() as stack:
+        memory = AttemptMemory()
+        match request.param:
+            case "fake":
+                yield BoundedFailures()
+            case "memory":
+                yield in_memory(memory)
+            case how:
+                server = request.getfixturevalue("store_server")
+                shared = shared_by(await stack.enter_async_context(new_store(server)), memory)
+                local = in_memory(memory)
+                is_share = how == "store, or a share"
+                yield (AttemptsWhenAway if is_share else RefuseUnknownWhenAway)(shared, local)
 
 
 async def test_a_budget_that_is_used_up_refuses_with_retry_after(budget: FailureBudget) -> None:

@@ -1,4 +1,4 @@
-"""What every KeyStore keeps: run on the fake and on the file."""
+"""What every KeyStore keeps: run on the fake, on the file and on a real Valkey or Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from gateway.edges.key_store import SqliteKeyStore
+from gateway.edges.shared_keys import SharedKeys
 from gateway.stages.idempotency import Caps, KeyEntry, KeysExceeded, KeyStore, StoredAnswer
 from tests.fake_keys import CAPS, FakeKeyStore
+from tests.store_world import new_store
 
 NOW = 1_800_000_000.0
 ANSWER = StoredAnswer(200, "application/json", b'{"job_id":7,"\xff":0}', 7)
@@ -20,10 +22,14 @@ def entry(key: str = "k", identity: str = "alice", **changes: object) -> KeyEntr
     return replace(made, **changes)  # type: ignore[arg-type]  # rows name fields freely
 
 
-@pytest.fixture(params=["fake", "file"])
+@pytest.fixture(params=["fake", "file", "store"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[KeyStore]:
     if request.param == "fake":
         yield FakeKeyStore()
+        return
+    if request.param == "store":
+        async with new_store(request.getfixturevalue("store_server")) as shared:
+            yield SharedKeys(shared)
         return
     made = SqliteKeyStore(tmp_path / "keys.sqlite")
     made.create()

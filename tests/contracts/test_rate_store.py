@@ -1,20 +1,33 @@
 """What every RateStore keeps: run on the fake and on the real one."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
 from gateway.edges.buckets import MemoryBuckets, read_rate
+from gateway.edges.shared_buckets import RefuseWhenAway, SharedBuckets, ShareWhenAway
 from gateway.stages.limit import Rate, RateStore
 from tests.fakes import FakeRateStore
+from tests.store_world import new_store
 
 HOUR = Rate("read", 5, 3600)
 
 
-@pytest.fixture(params=[FakeRateStore, MemoryBuckets])
-def store(request: pytest.FixtureRequest) -> RateStore:
-    made: RateStore = request.param()
-    return made
+@pytest.fixture(params=["fake", "memory", "store, or a share", "store, or refuse"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[RateStore]:
+    async with AsyncExitStack() as stack:
+        match request.param:
+            case "fake":
+                yield FakeRateStore()
+            case "memory":
+                yield MemoryBuckets()
+            case how:
+                server = request.getfixturevalue("store_server")
+                shared = SharedBuckets(await stack.enter_async_context(new_store(server)), "limits")
+                share = ShareWhenAway(shared, MemoryBuckets(), 1)
+                yield share if how == "store, or a share" else RefuseWhenAway(shared)
 
 
 async def test_exactly_the_amount_passes_and_keys_do_not_share(store: RateStore) -> None:

@@ -1,4 +1,4 @@
-"""What every SessionStore keeps: run on the fake and on the file."""
+"""What every SessionStore keeps: run on the fake, on the file and on a real Valkey or Redis."""
 
 import asyncio
 import sqlite3
@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.edges.session_store import SqliteSessionStore
+from gateway.edges.shared_sessions import SharedSessions
 from gateway.sign_in.session import Room, Session, SessionDoubt, SessionsExceeded, SessionStore
 from tests.fake_sessions import FakeSessionStore
+from tests.store_world import new_store
 
 NOW = 1_800_000_000.0
 IDLE = 100.0
@@ -37,10 +39,14 @@ def session(name: str, **changes: object) -> Session:
     return replace(made, **changes)  # type: ignore[arg-type]  # rows name fields freely
 
 
-@pytest.fixture(params=["fake", "file"])
+@pytest.fixture(params=["fake", "file", "store"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SessionStore]:
     if request.param == "fake":
         yield FakeSessionStore()
+        return
+    if request.param == "store":
+        async with new_store(request.getfixturevalue("store_server")) as shared:
+            yield SharedSessions(shared)
         return
     made = SqliteSessionStore(tmp_path / "sessions.sqlite")
     made.create_file()

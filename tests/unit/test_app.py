@@ -243,6 +243,7 @@ async def test_a_gateway_with_keys_key_audit_and_room_is_ready(tmp_path: Path) -
     assert all(part["ok"] for part in parts.values())
     assert set(parts) == {
         "keys", "credential", "audit", "disk", "draining", "upstream", "directory", "tables", "idempotency", "sessions",
+        "store",
     }  # fmt: skip
 
 

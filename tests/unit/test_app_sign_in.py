@@ -12,6 +12,7 @@ from gateway.config.load import validate
 from gateway.config.problem import ConfigurationError
 from gateway.edges.process_file import SESSIONS_FILE
 from gateway.edges.provider_metadata import Endpoints
+from gateway.edges.session_store import SqliteSessionStore
 from gateway.sign_in.provider import ProviderDoubt
 from lab.toml_text import merged
 from tests.configurations import ISSUER, settings
@@ -104,6 +105,7 @@ async def test_a_store_that_only_reads_is_told_too(tmp_path: Path) -> None:
     async with running(gateway_of(tmp_path, with_sessions(tmp_path, {}))) as application:
         signing_in = application.current.signing_in
         assert signing_in is not None
+        assert isinstance(signing_in.store, SqliteSessionStore)
         with closing(sqlite3.connect(signing_in.store._path, isolation_level=None)) as other:
             other.execute(
                 "CREATE TRIGGER full BEFORE INSERT ON used BEGIN SELECT RAISE(ABORT, 'full'); END"

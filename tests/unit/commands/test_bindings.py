@@ -2,17 +2,23 @@
 
 import asyncio
 import json
+import uuid
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.app_store import make_store
 from gateway.cli import main
+from gateway.config.load import load
 from gateway.edges.bindings import BindingsFile
 from gateway.edges.few_threads import FewThreads
+from gateway.edges.shared_bindings import SharedBindings
 from gateway.stages.map_user import Binding
+from lab.store import StoreServer
 from lab.toml_text import to_toml
 from tests.configurations import usable
+from tests.store_world import settings_of
 
 ISSUER = "https://idp.example.org"
 OTHER = "https://other.example.org"
@@ -115,3 +121,37 @@ def test_a_configuration_with_mistakes_is_reported(config: Path) -> None:
     config.write_text("[server]\nbogus = 1\n")
     assert run(config, "list").exit_code == 1
     assert run(config, "remove", "--user", "alice").exit_code == 1
+
+
+def test_bindings_in_a_store_are_listed_and_removed_in_the_same_way(
+    tmp_path: Path, store_server: StoreServer
+) -> None:
+    cluster = f"c{uuid.uuid4().hex}"
+    changes = {"server": {"cluster": cluster}, **settings_of(store_server)}
+    config = tmp_path / "gateway.toml"
+    config.write_text(to_toml(usable(tmp_path, changes)))
+    settings = load(config, {})
+
+    async def bind() -> None:
+        store = make_store(settings.store, cluster)
+        bindings = SharedBindings(store, settings.server.state_directory)
+        for binding in (Binding(ISSUER, "1", "bob"), Binding(OTHER, "1", "alice")):
+            await bindings.bind(binding)
+        await store.close()
+
+    assert run(config, "list").exit_code == 0
+    asyncio.run(bind())
+    found = json.loads(run(config, "list", "--json").stdout)
+    assert [row["user"] for row in found] == ["alice", "bob"]
+    assert run(config, "remove", ISSUER, "1").exit_code == 0
+    assert run(config, "remove", ISSUER, "1").exit_code == 1
+    assert [row["user"] for row in json.loads(run(config, "list", "--json").stdout)] == ["alice"]
+
+
+def test_a_store_that_is_away_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    away = {"store": {"address": f"unix:{tmp_path}/nobody.sock"}}
+    config.write_text(to_toml(usable(tmp_path, away)))
+    result = run(config, "list")
+    assert result.exit_code == 1
+    assert "nobody.sock" in result.stderr

@@ -3,16 +3,22 @@
 import asyncio
 import json
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.app_store import make_store
 from gateway.cli import main
+from gateway.config.load import load
 from gateway.edges.session_store import SqliteSessionStore
+from gateway.edges.shared_sessions import SharedSessions
 from gateway.sign_in.session import Room, Session, hash_of
+from lab.store import StoreServer
 from lab.toml_text import to_toml
 from tests.configurations import usable
+from tests.store_world import settings_of
 
 ISSUER = "https://idp.example.org"
 OTHER = "https://other.example.org"
@@ -127,3 +133,35 @@ def test_a_file_that_is_none_is_an_error(config: Path) -> None:
     result = run(config, "list")
     assert result.exit_code == 1
     assert "cannot be used" in result.stderr
+
+
+def test_sessions_in_a_store_are_listed_and_ended_in_the_same_way(
+    tmp_path: Path, store_server: StoreServer
+) -> None:
+    cluster = f"c{uuid.uuid4().hex}"
+    changes = {"server": {"cluster": cluster}, **settings_of(store_server)}
+    config = tmp_path / "gateway.toml"
+    config.write_text(to_toml(usable(tmp_path, changes)))
+    section = load(config, {}).store
+
+    async def sign_in() -> None:
+        store = make_store(section, cluster)
+        for one in (*LIVING, session("over", "alice", age=80_000)):
+            await SharedSessions(store).create(one, Room(10, 10))
+        await store.close()
+
+    assert left(config) == []
+    asyncio.run(sign_in())
+    assert left(config) == [one.handle for one in LIVING]
+    assert run(config, "end", LIVING[0].handle).exit_code == 0
+    assert run(config, "end", LIVING[0].handle).exit_code == 1
+    assert left(config) == [one.handle for one in LIVING[1:]]
+
+
+def test_a_store_that_is_away_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    away = {"store": {"address": f"unix:{tmp_path}/nobody.sock"}}
+    config.write_text(to_toml(usable(tmp_path, away)))
+    result = run(config, "list")
+    assert result.exit_code == 1
+    assert "nobody.sock" in result.stderr

@@ -159,3 +159,29 @@ async def test_observers_see_every_record() -> None:
     record = make_record()
     await trail.close(record)
     assert seen == [record]
+
+
+async def test_a_decision_that_somebody_else_acts_on_has_one_line_before_it_is_handed_out() -> None:
+    sink = FakeSink()
+    trail, record = make_trail(sink), admitted()
+    await trail.decide(record)
+    assert [(line["event"], line["verdict"]) for line in sink.records] == [("end", "granted")]
+
+
+async def test_a_decision_that_cannot_be_written_is_none() -> None:
+    for risk in (Risk.READ, Risk.JOB_WRITE):
+        sink = FakeSink()
+        trail, record = make_trail(sink), admitted(risk)
+        sink.error = FULL
+        for _ in range(2):  # as it fails, and while it has failed
+            with pytest.raises(Denied) as caught:
+                await trail.decide(record)
+            assert caught.value.reason is Reason.AUDIT_UNAVAILABLE
+            assert not record.granted
+
+
+@pytest.mark.parametrize(("risk", "waits"), [(Risk.READ, False), (Risk.JOB_WRITE, True)])
+async def test_a_decision_on_a_write_waits_for_the_disk(risk: Risk, waits: bool) -> None:
+    sink = FakeSink()
+    await make_trail(sink).decide(admitted(risk))
+    assert sink.settled == ([True] if waits else [])
