@@ -228,6 +228,17 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     )
 
 
+def _make_behind(
+    config: Gateway, workshop: Workshop, mapped: Mapped, shelf: Shelf
+) -> tuple[Upstream, FairSlots, Issuing]:
+    """slurmrestd, its connections, and the tokens that it takes."""
+    return (
+        make_upstream(config.forward, workshop.late_writes, shelf),
+        make_slots(config.forward, config.limit, shelf),
+        _make_issuing(config, workshop, mapped),
+    )
+
+
 def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Authorize]:
     policy = make_policy(config.authorize, catalogue)
     return policy, make_authorize(config, catalogue, policy)
