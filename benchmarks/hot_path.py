@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from benchmarks.identity import Provider, make_provider
+from benchmarks.identity import CALLERS, Provider, make_provider
 from benchmarks.lineup import ordinary_user
 from benchmarks.processes import free_port
 from benchmarks.repeats import connect_instantly, microseconds, repeat, server_connections
@@ -138,12 +138,13 @@ async def _measure(
             ),
         ]
         means = [(timed.name, await _time(timed)) for timed in steps]
-        return [*means, *await _repeats(path, shown.raw(), times)]
+        callers = [Request(generation, provider.token(user, n)).raw() for n in range(CALLERS)]
+        return [*means, *await _repeats(path, callers, times)]
     finally:
         await application.stop()
 
 
-async def _repeats(path: Path, data: bytes, times: int) -> list[tuple[str, float]]:
+async def _repeats(path: Path, callers: Sequence[bytes], times: int) -> list[tuple[str, float]]:
     """A gateway of its own, whose slurmrestd has connections, so that repeats are served by callbacks."""
     application = Application({}, HASH_KEY)
     generation = await application.prepare(load(path, {}))
@@ -152,10 +153,15 @@ async def _repeats(path: Path, data: bytes, times: int) -> list[tuple[str, float
     try:
         return [
             (
-                f"a read that repeats on {count} connections at once, no sockets",
-                await microseconds(server_connections(application, count), data, times),
+                f"a read of {len(requests)} caller(s) that repeats on {count} connections at once, no sockets",
+                await microseconds(server_connections(application, count), requests, times),
             )
-            for count in (1, 16, 64)
+            for count, requests in (
+                (1, callers[:1]),
+                (16, callers[:1]),
+                (64, callers[:1]),
+                (64, callers),
+            )
         ]
     finally:
         await application.stop()
@@ -247,7 +253,7 @@ def _application(application: Application, request: Request) -> Step:
 def _server(application: Application, request: Request) -> Step:
     """Return a step that hands a request's bytes to the server's protocol and waits for its answer."""
     connections = server_connections(application, 1)
-    return lambda: repeat(connections, request.raw(), 1)
+    return lambda: repeat(connections, [request.raw()], 1)
 
 
 def _head(write_head: RequestHead, grant: Grant) -> bytes:

@@ -99,25 +99,27 @@ def server_connections(application: Application, count: int) -> list[HttpToolsPr
     return connections
 
 
-async def repeat(connections: Sequence[HttpToolsProtocol], data: bytes, times: int) -> None:
-    """Send the request on each of them, wait for all answers, and again."""
-    for _ in range(times):
-        for connection in connections:
-            connection.data_received(data)
+async def repeat(
+    connections: Sequence[HttpToolsProtocol], requests: Sequence[bytes], times: int
+) -> None:
+    """Send a request on each of them, wait for all answers, and again; the requests take turns."""
+    for turn in range(times):
+        for number, connection in enumerate(connections):
+            connection.data_received(requests[(number + turn) % len(requests)])
         # the server has no event for it
         while not all(connection.cycle.response_complete for connection in connections):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
 async def microseconds(
-    connections: Sequence[HttpToolsProtocol], data: bytes, requests: int
+    connections: Sequence[HttpToolsProtocol], requests: Sequence[bytes], count: int
 ) -> float:
     """Return the CPU time of one request, of the round that was disturbed least."""
-    times = max(1, requests // len(connections) // ROUNDS)
-    await repeat(connections, data, WARM_UP)
+    times = max(1, count // len(connections) // ROUNDS)
+    await repeat(connections, requests, WARM_UP * len(requests))
     best = float("inf")
     for _ in range(ROUNDS):
         started = time.thread_time()
-        await repeat(connections, data, times)
+        await repeat(connections, requests, times)
         best = min(best, (time.thread_time() - started) / times / len(connections) * 1e6)
     return best

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from gateway.app_access import describe_access
 from gateway.app_audit import Recording, make_recording
+from gateway.app_cache import Behind, Caching, make_cache
 from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import (
     Identification,
@@ -26,11 +27,19 @@ from gateway.app_identity import (
     make_trust,
 )
 from gateway.app_openapi import Parts, has_docs_page, make_answering, open_documents
-from gateway.app_policy import BuildError, make_conditions, make_policy, make_step_up
+from gateway.app_policy import (
+    BuildError,
+    make_authorize,
+    make_body_rules,
+    make_check_body,
+    make_policy,
+    make_receive,
+    metadata_url,
+)
 from gateway.app_shelf import Shelf
 from gateway.app_sign_in import SigningIn, make_sign_in
-from gateway.app_store import Counters, Counting, make_counters, record_changes
-from gateway.app_throttle import make_anonymous_budget, make_failure_budget
+from gateway.app_store import Counters, make_counters, record_changes
+from gateway.app_throttle import make_anonymous_budget, make_failure_budget, make_limit
 from gateway.app_upstream import (
     Issuing,
     Surroundings,
@@ -40,11 +49,8 @@ from gateway.app_upstream import (
     make_upstream,
 )
 from gateway.config.gateway import Gateway
-from gateway.config.limit import Rates
-from gateway.denial import Reason
 from gateway.edges.anonymous_requests import AnonymousRequests
 from gateway.edges.bindings import BindingsFile
-from gateway.edges.buckets import read_rate
 from gateway.edges.edited_file import FileUnusable
 from gateway.edges.failed_attempts import AttemptMemory
 from gateway.edges.few_threads import FewThreads
@@ -57,7 +63,7 @@ from gateway.edges.session_store import SqliteSessionStore
 from gateway.edges.slots import FairSlots
 from gateway.edges.spool import Spool, memory_body, unlinked_file
 from gateway.edges.store import Store
-from gateway.model import AuditRecord, Risk
+from gateway.model import Admission, AuditRecord
 from gateway.pipeline import Pipeline
 from gateway.request.request_id import RequestIds
 from gateway.slurm_api import Catalogue, read_catalogue
@@ -65,16 +71,14 @@ from gateway.slurm_api.policy import Policy
 from gateway.stages.audit import AuditTrail
 from gateway.stages.authenticate import FailureBudget
 from gateway.stages.authorize import Authorize
-from gateway.stages.body_rules import BodyRules
 from gateway.stages.credential import CredentialDoubt
-from gateway.stages.limit import Limit, Rate
+from gateway.stages.limit import Limit
 from gateway.stages.own_jobs import OwnJobs
-from gateway.stages.receive import Receive
 from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
 from gateway.web.audited import Audited
 from gateway.web.express import Express
-from gateway.web.portal import METADATA_PATH, PublishedIssuer, build_portal
+from gateway.web.portal import PublishedIssuer, build_portal
 from gateway.web.relay import BodyDeadlines
 from gateway.web.serving import Receive as FirstStage
 from gateway.web.serving import Serving
@@ -82,8 +86,6 @@ from gateway.web.serving import Upstream as Forwarding
 from gateway.web.sign_in.pages import DOCS_PATH, Pages
 
 _NSS_THREADS = 8
-_PARSING_THREADS = 1
-"""Two would take turns at the one interpreter lock, and let the event loop wait for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,15 @@ class Generation:
             self.enter_if_current,
             self.leave,
             self.limit.of_repeats,
+            self.holds,
         )
+
+    def holds(self, admission: Admission) -> bool:
+        """Whether the first stages remember the caller as the same one."""
+        request, identity, user = admission[:3]
+        return self.identification.authenticate.holds(
+            request, identity
+        ) and self.mapped.map_user.holds(identity, user)
 
     def enter(self) -> Serving:
         """One more request; `leave` ends it."""
@@ -180,10 +190,10 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     issuing = _make_issuing(config, workshop, files.mapped)
     upstream = make_upstream(config.forward, workshop.late_writes, shelf)
     slots = make_slots(config.forward, config.limit, shelf)
-    check_body, limit = make_check_body(config), make_limit(config, counters.rates)
-    policy = make_policy(config.authorize, workshop.catalogue)
-    idempotent = make_idempotent(config, Around(upstream.slurmrestd, slots, workshop.turns), shelf)
-    authorize = make_authorize(config, workshop.catalogue, policy)
+    behind = (upstream, slots, issuing)
+    idempotent, caching = _make_forwarding(config, workshop, behind, counters.store, shelf)
+    check_body, limit = make_check_body(config), make_limit(config.limit, counters.rates)
+    policy, authorize = _make_authorizing(config, workshop.catalogue)
     pipeline = Pipeline(
         authenticate=files.identification.authenticate,
         map_user=files.mapped.map_user,
@@ -197,9 +207,11 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         audit=files.recording.trail,
         check_key=idempotent.check_key,
         remember_key=idempotent.remember_key,
+        goes_without_slot=caching.goes_without_slot,
     )
-    parts = Parts(upstream, slots, idempotent.upstream, shelf, issuing.hand_out)
-    serving = make_serving(config, check_body, pipeline, make_answering(config, authorize, parts))
+    parts = Parts(upstream, slots, caching.upstream, shelf, issuing.hand_out)
+    answering = make_answering(config, authorize, parts)
+    serving = make_serving(config, check_body, pipeline, answering, caching)
     return Generation(
         config=config,
         shelf=shelf,
@@ -217,6 +229,26 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         signing_in=files.signing_in,
         store=counters.store,
     )
+
+
+def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Authorize]:
+    policy = make_policy(config.authorize, catalogue)
+    return policy, make_authorize(config, catalogue, policy)
+
+
+def _make_forwarding(
+    config: Gateway,
+    workshop: Workshop,
+    parts: tuple[Upstream, FairSlots, Issuing],
+    store: Store | None,
+    shelf: Shelf,
+) -> tuple[Idempotent, Caching]:
+    """What stands before slurmrestd, from the inside out."""
+    upstream, slots, issuing = parts
+    around = Around(upstream.slurmrestd, slots, workshop.turns)
+    idempotent = make_idempotent(config, around, shelf)
+    behind = Behind(idempotent.upstream, slots, only_own_jobs, issuing.issue)
+    return idempotent, make_cache(config.cache, behind, shelf, store)
 
 
 class _Files(NamedTuple):
@@ -247,7 +279,7 @@ def _open_files(config: Gateway, workshop: Workshop, shelf: Shelf, counters: Cou
             trusted,
             failures,
             anonymous=anonymous,
-            resource_metadata=_metadata_url(config),
+            resource_metadata=metadata_url(config.server),
             hash_key=workshop.hash_key,
             sessions=None if problems or signing_in is None else signing_in.guard,
         )
@@ -265,13 +297,9 @@ def _open_files(config: Gateway, workshop: Workshop, shelf: Shelf, counters: Cou
 
 
 def _make_issuing(config: Gateway, workshop: Workshop, mapped: Mapped) -> Issuing:
-    challenge = bearer_challenge(_metadata_url(config))
+    challenge = bearer_challenge(metadata_url(config.server))
     around = Surroundings(mapped.directory, workshop.threads, challenge, workshop.environ)
     return make_credential(config, around)
-
-
-def _metadata_url(config: Gateway) -> str:
-    return config.server.public_url.rstrip("/") + METADATA_PATH
 
 
 @contextmanager
@@ -281,54 +309,6 @@ def _noting(problems: list[str], place: str) -> Iterator[None]:
         yield
     except (FileUnusable, OSError, ValueError) as error:
         problems.append(f"{place}: {error}")
-
-
-def make_receive(config: Gateway) -> Receive:
-    """The first stage."""
-    server = config.server
-    return Receive(
-        maximum_url_bytes=config.receive.maximum_url_bytes,
-        maximum_header_bytes=server.maximum_header_bytes,
-        maximum_header_fields=server.maximum_header_fields,
-        trusted_proxies=server.trusted_proxies,
-        trust_unix_peer=server.trust_unix_peer,
-        accept_yaml=config.receive.accept_yaml,
-        has_sessions=bool(config.sign_in.clients),
-    )
-
-
-def make_check_body(config: Gateway) -> CheckBody:
-    """The caps on bodies."""
-    section = config.receive
-    return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
-
-
-def make_authorize(config: Gateway, catalogue: Catalogue, policy: Policy) -> Authorize:
-    """The stage, with the challenges for whoever's token or sign-in is not enough."""
-    section, metadata_url = config.authorize, _metadata_url(config)
-    sentence = Reason.OPERATION_UNLISTED.sentence
-    challenge = bearer_challenge(metadata_url, "insufficient_scope", sentence)
-    step_up = make_step_up(section, catalogue, metadata_url)
-    return Authorize(catalogue, policy, make_conditions(section), challenge, step_up)
-
-
-def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
-    """What roles may ask for in bodies."""
-    by_role = {name: role.fields for name, role in policy.roles.items()}
-    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
-
-
-def make_limit(config: Gateway, buckets: Counting) -> Limit:
-    """Rates by class; the counters stay, whatever is reloaded."""
-    return Limit(read_rates(config.limit.rates), buckets, config.limit.concurrent_per_identity)
-
-
-def read_rates(rates: Rates) -> dict[Risk, Rate]:
-    """One rate for each class, by the class's name in small letters."""
-    return {
-        risk: read_rate(risk.lower(), getattr(rates, risk.lower().replace("-", "_")))
-        for risk in Risk
-    }
 
 
 def make_portal(
@@ -350,7 +330,11 @@ def make_portal(
 
 
 def make_serving(
-    config: Gateway, check_body: CheckBody, pipeline: Pipeline, upstream: Forwarding
+    config: Gateway,
+    check_body: CheckBody,
+    pipeline: Pipeline,
+    upstream: Forwarding,
+    caching: Caching,
 ) -> Serving:
     """What the proxy serves requests with."""
     section = config.receive
@@ -362,7 +346,9 @@ def make_serving(
         body_limit=check_body.limit_for,
         body_deadlines=BodyDeadlines(section.body_idle_seconds, section.body_seconds),
         minimum_bytes_per_second=config.forward.minimum_bytes_per_second,
-        only_own_jobs=only_own_jobs,
+        only_own_jobs=caching.only_own_jobs,
+        select=caching.select,
+        finish=caching.finish,
     )
 
 

@@ -1,4 +1,4 @@
-"""[authorize] -> the allowlist, when roles are held, and what is asked of a sign-in."""
+"""[server], [receive], [authorize] -> what is decided without asking anybody: forms, sizes, allowlist, roles, rules."""
 
 import time
 from collections.abc import Sequence
@@ -8,13 +8,25 @@ from zoneinfo import ZoneInfo
 
 from gateway.config.authorize import Authorize as AuthorizeSection
 from gateway.config.authorize import Role
+from gateway.config.gateway import Gateway
+from gateway.config.server import Server
 from gateway.denial import Reason
+from gateway.edges.few_threads import FewThreads
+from gateway.edges.spool import memory_body
 from gateway.model import Clock
 from gateway.slurm_api import Catalogue
 from gateway.slurm_api.policy import Policy, parse_policy, read_names
+from gateway.stages.authorize import Authorize
+from gateway.stages.body_rules import BodyRules
+from gateway.stages.receive import Receive
+from gateway.stages.receive_body import CheckBody
 from gateway.token.challenge import bearer_challenge
 from gateway.users.assurance import Assurance, StepUp
 from gateway.users.conditions import Condition, Conditions, read_hours
+from gateway.web.portal import METADATA_PATH
+
+_PARSING_THREADS = 1
+"""Two would take turns at the one interpreter lock, and let the event loop wait for both."""
 
 
 class BuildError(Exception):
@@ -31,6 +43,12 @@ def make_policy(section: AuthorizeSection, catalogue: Catalogue) -> Policy:
     if problems:
         raise BuildError([f"{problem.place}: {problem.what}" for problem in problems])
     return policy
+
+
+def make_body_rules(policy: Policy, maximum_bytes: int) -> BodyRules:
+    """What roles may ask for in bodies."""
+    by_role = {name: role.fields for name, role in policy.roles.items()}
+    return BodyRules(by_role, FewThreads(_PARSING_THREADS), memory_body, maximum_bytes)
 
 
 def make_conditions(section: AuthorizeSection, now: Clock = time.time) -> Conditions | None:
@@ -79,3 +97,38 @@ def _challenge(resource_metadata: str, sentence: str, acr_values: str, max_age: 
         acr_values=acr_values,
         max_age=max_age,
     )
+
+
+def metadata_url(server: Server) -> str:
+    """Where clients learn who issues tokens (RFC 9728)."""
+    return server.public_url.rstrip("/") + METADATA_PATH
+
+
+def make_receive(config: Gateway) -> Receive:
+    """The first stage."""
+    server = config.server
+    return Receive(
+        maximum_url_bytes=config.receive.maximum_url_bytes,
+        maximum_header_bytes=server.maximum_header_bytes,
+        maximum_header_fields=server.maximum_header_fields,
+        trusted_proxies=server.trusted_proxies,
+        trust_unix_peer=server.trust_unix_peer,
+        accept_yaml=config.receive.accept_yaml,
+        has_sessions=bool(config.sign_in.clients),
+        has_cache=config.cache.enabled,
+    )
+
+
+def make_check_body(config: Gateway) -> CheckBody:
+    """The caps on bodies."""
+    section = config.receive
+    return CheckBody(section.maximum_body_bytes, section.maximum_body_bytes_by_operation)
+
+
+def make_authorize(config: Gateway, catalogue: Catalogue, policy: Policy) -> Authorize:
+    """The stage, with the challenges for whoever's token or sign-in is not enough."""
+    section, metadata = config.authorize, metadata_url(config.server)
+    sentence = Reason.OPERATION_UNLISTED.sentence
+    challenge = bearer_challenge(metadata, "insufficient_scope", sentence)
+    step_up = make_step_up(section, catalogue, metadata)
+    return Authorize(catalogue, policy, make_conditions(section), challenge, step_up)

@@ -1,4 +1,4 @@
-"""[limit] -> what keeps an address from failing, or from asking without a token, too often."""
+"""[limit] -> what keeps an identity from asking, and an address from failing or asking without a token, too often."""
 
 import time
 from typing import assert_never
@@ -6,7 +6,7 @@ from typing import assert_never
 from gateway.app_shelf import Shelf
 from gateway.app_store import Counting, count_processes
 from gateway.config.gateway import Gateway
-from gateway.config.limit import Limit
+from gateway.config.limit import Limit, Rates
 from gateway.edges.anonymous_requests import AnonymousMemory, AnonymousRequests
 from gateway.edges.buckets import MemoryBuckets, read_rate
 from gateway.edges.failed_attempts import AttemptMemory, FailedAttempts, FailureRates
@@ -18,7 +18,23 @@ from gateway.edges.shared_attempts import (
 )
 from gateway.edges.shared_buckets import SharedBuckets, share_of
 from gateway.edges.store import Store
+from gateway.model import Risk
 from gateway.stages.authenticate import FailureBudget
+from gateway.stages.limit import Limit as LimitStage
+from gateway.stages.limit import Rate
+
+
+def make_limit(section: Limit, buckets: Counting) -> LimitStage:
+    """Rates by class; the counters stay, whatever is reloaded."""
+    return LimitStage(read_rates(section.rates), buckets, section.concurrent_per_identity)
+
+
+def read_rates(rates: Rates) -> dict[Risk, Rate]:
+    """One rate for each class, by the class's name in small letters."""
+    return {
+        risk: read_rate(risk.lower(), getattr(rates, risk.lower().replace("-", "_")))
+        for risk in Risk
+    }
 
 
 def make_failure_budget(

@@ -124,7 +124,7 @@ class Reason(Enum):
     FIELD_FORBIDDEN = ("field-forbidden", 403, "A field of the body is not allowed for you.")
     # ownership of jobs
     JOB_NOT_OWN = ("job-not-own", 403, "You may reach your own jobs only.")
-    LIST_TOO_LARGE = ("list-too-large", 502, "Your own jobs are too many for one filtered answer.")
+    LIST_TOO_LARGE = ("list-too-large", 502, "Too much is left for one filtered answer.")
     # limit
     RATE_EXCEEDED = ("rate-exceeded", 429, "Too many requests of this kind.")
     CONCURRENCY_EXCEEDED = ("concurrency-exceeded", 429, "Too many requests at the same time.")
@@ -192,6 +192,11 @@ class Reason(Enum):
         "Whether the first request with this Idempotency-Key ran is not known.",
     )
     # forward
+    SLURM_UNAVAILABLE = (
+        "slurm-unavailable",
+        503,
+        "Slurm did not answer lately; it is asked again in a moment.",
+    )
     UPSTREAM_UNREACHABLE = ("upstream-unreachable", 502, "slurmrestd cannot be reached.")
     UPSTREAM_TIMEOUT = ("upstream-timeout", 504, "slurmrestd did not answer in time.")
     UPSTREAM_INVALID = ("upstream-invalid", 502, "slurmrestd's answer could not be read.")

@@ -55,6 +55,16 @@ class Browser(NamedTuple):
     origin: str
 
 
+class CacheWish(NamedTuple):
+    """How the client takes an answer that need not be asked for anew.
+
+    `coding` is a content coding, "" for none; `maximum_age_seconds` is None where any age will do.
+    """
+
+    coding: str = ""
+    maximum_age_seconds: float | None = None
+
+
 class InboundRequest(NamedTuple):
     """One request after receive. `length` is None for a chunked body and 0 for none."""
 
@@ -72,6 +82,8 @@ class InboundRequest(NamedTuple):
     browser: Browser | None = None
     """None where nobody can sign in, and for clients that are no browser."""
     if_none_match: str = ""
+    cache_wish: CacheWish | None = None
+    """None where nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -156,6 +168,20 @@ class Operation:
         object.__setattr__(self, "name", name)
 
 
+class Selection(NamedTuple):
+    """What a client wants of a list. Made only by authorize, from the parameters `gateway.`.
+
+    `operation` is Operation.name; no `fields` means whole items, `limit` 0 all of them. `wanted` has the
+    values that will do for each filter; `cursor` is a place and the name of the item before it.
+    """
+
+    operation: str
+    fields: tuple[tuple[str, ...], ...] = ()
+    wanted: tuple[tuple[str, frozenset[str]], ...] = ()
+    limit: int = 0
+    cursor: tuple[int, str] | None = None
+
+
 class AuthorizedCall(NamedTuple):
     """What will be asked of slurmrestd. Made only by authorize.
 
@@ -175,6 +201,7 @@ class AuthorizedCall(NamedTuple):
     """The body has to be looked at before it is forwarded."""
     own_jobs_only: bool = False
     """The call reaches jobs, and may reach the caller's own alone."""
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,6 +221,13 @@ class Lease(Protocol):
     """A share of something that is counted; given back exactly once."""
 
     def release(self) -> None: ...
+
+
+class NoLease:
+    """Of nothing: for what does without."""
+
+    def release(self) -> None:
+        """Nothing is given back."""
 
 
 class Beside(Protocol):
@@ -235,7 +269,7 @@ class Admission(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Everything that forward needs. `slot` is the right to one upstream connection.
+    """Everything that forward needs. `slot` is the right to one upstream connection, or a NoLease.
 
     `beside` is what was begun while the first record was written; it goes on when this is sent.
     """

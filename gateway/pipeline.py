@@ -16,6 +16,7 @@ from gateway.model import (
     Identity,
     InboundRequest,
     Lease,
+    NoLease,
     Secret,
     UpstreamCredential,
 )
@@ -129,6 +130,9 @@ class AuditLog(Protocol):
         """Wait for what `begin` and `end` have written, where they wait. Raises Denied."""
 
 
+_NO_LEASE = NoLease()
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The stages of one configuration generation, joined."""
@@ -145,6 +149,8 @@ class Pipeline:
     audit: AuditLog
     check_key: CheckKey = ignore_key
     remember_key: RememberKey = remember_nothing
+    goes_without_slot: Callable[[Admission], bool] | None = None
+    """Whether an answer may be there already, so that whoever has to fetch it takes the slot."""
 
     async def admit(self, request: InboundRequest, record: AuditRecord) -> Admission:
         """Decide on the head alone. The caller releases the lease of the Admission."""
@@ -165,7 +171,9 @@ class Pipeline:
         """
         if body is not None and admission.call.has_body_rules:
             body = await self._ruled(admission, body, record)
-        slot = await self.slots.acquire(admission.identity)
+        slot: Lease = _NO_LEASE
+        if self.goes_without_slot is None or not self.goes_without_slot(admission):
+            slot = await self.slots.acquire(admission.identity)
         try:
             credential = await self.credential(
                 admission.identity, admission.user, admission.request.bearer

@@ -28,8 +28,8 @@ def _up(options: argparse.Namespace) -> int:
 
 def _prepare_tests(_: argparse.Namespace) -> int:
     machine.require()
-    groups = ("nginx", "store", "systemd")
-    needed = [name for group in groups for name in packages.GROUPS[group]]
+    groups = ("nginx", "store", "systemd", "shells")
+    needed = [package for group in groups for package in packages.GROUPS[group]]
     packages.install(needed, Progress("packages"))
     return bring_up(all_releases())
 

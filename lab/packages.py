@@ -21,6 +21,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "nginx": ("nginx",),
     "store": ("redis-server",),
     "chromium": ("chromium",),
+    "shells": ("man-db", "mandoc", "zsh", "fish"),
     "systemd": ("systemd", "libseccomp2"),
     "bench": ("nginx", "haproxy", "apache2", "libapache2-mod-auth-openidc", "wrk"),
 }

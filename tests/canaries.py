@@ -29,7 +29,10 @@ EXCEPTIONS: tuple[tuple[str, str], ...] = (
     ("token", "a token that a test hands over by `--token-file` or `[credential] token_file`"),
     ("alice.header", "the token of the demo's curl lines, in a file of mode 0600 (test_demo.py)"),
     ("tokens.json", "the client's own tokens, in a file of mode 0600 (test_client_sign_in.py)"),
-    ("job.json", "the job that the demo's curl lines submit"),
+    (
+        "job.json",
+        "the job that the demo's curl lines submit, and one in a folder of jobs (test_run_folder.py)",
+    ),
 )
 """(name of a file, why it may hold a secret)."""
 

@@ -35,6 +35,7 @@ def test_the_sections_of_the_configuration_are_the_stages_in_order() -> None:
         "limit",
         "credential",
         "idempotency",
+        "cache",
         "forward",
         "audit",
     ]

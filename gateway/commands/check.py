@@ -64,7 +64,7 @@ async def _check(
         check_lists(gateway, shelf, findings)
         account = await check_user(gateway.map_user, user, findings)
         findings.heading("Roles")
-        check_roles(gateway.authorize, findings)
+        check_roles(gateway.authorize, gateway.credential, findings)
         findings.heading("Slurm")
         issuing = await check_credential(gateway, environ, findings)
         await check_slurmrestd(gateway, issuing, account, findings)

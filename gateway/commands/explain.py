@@ -13,21 +13,23 @@ from typing import NamedTuple
 
 import click
 
-from gateway.app import (
-    make_body_rules,
-    make_check_body,
-    make_receive,
-    read_rates,
-)
 from gateway.app_identity import (
     make_authenticate,
     make_map_user,
     make_trust,
     make_user_check,
 )
-from gateway.app_policy import make_conditions, make_policy, make_step_up
+from gateway.app_policy import (
+    make_body_rules,
+    make_check_body,
+    make_conditions,
+    make_policy,
+    make_receive,
+    make_step_up,
+)
 from gateway.app_shelf import Shelf
 from gateway.app_store import open_store
+from gateway.app_throttle import read_rates
 from gateway.commands.described_roles import describe_fields
 from gateway.commands.explanation import Explanation, print_for_people, print_json
 from gateway.commands.logs import configure_logging

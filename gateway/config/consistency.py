@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from gateway.config.audit import Audit, FileSink, Sink, StdoutSink, SyslogSink
 from gateway.config.authenticate import Authenticate
 from gateway.config.authorize import Authorize
+from gateway.config.cache import Cache
 from gateway.config.credential import Attach, Mint, Passthrough
 from gateway.config.forward import Forward
 from gateway.config.map_user import MapUser
@@ -19,6 +20,7 @@ from gateway.config.sign_in import SignIn
 from gateway.config.step_up import find_impossible_rules, find_unknowable_acr
 from gateway.config.store import Store
 from gateway.slurm_api import Catalogue, read_catalogue
+from gateway.slurm_api.kept import may_be_kept
 from gateway.slurm_api.policy import parse_policy, read_names
 
 
@@ -42,13 +44,12 @@ def find_contradictions(sections: Mapping[str, BaseModel]) -> list[Problem]:
     match sections:
         case {"sign_in": SignIn(clients=[_, *_]) as sign_in}:
             found += _sign_in(sign_in, sections)
+    found += _sharing(sections)
     match sections:
         case {"audit": Audit() as audit}:
             found += _sinks(audit)
     catalogue = read_catalogue()
-    match sections:
-        case {"receive": Receive() as receive}:
-            found += _body_caps(receive, catalogue)
+    found += _named_operations(sections, catalogue)
     match sections:
         case {"authorize": Authorize() as authorize}:
             found += (Problem(*one) for one in parse_policy(authorize.roles, catalogue)[1])
@@ -137,6 +138,29 @@ def _sign_in(sign_in: SignIn, sections: Mapping[str, BaseModel]) -> Iterator[Pro
             yield Problem("sign_in.clients", "a session has no token to pass through", remedy)
 
 
+def _sharing(sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
+    match sections:
+        case {"cache": Cache(share_as=user, private_data_is_empty=is_empty)} if user or is_empty:
+            if not is_empty:
+                remedy = "set private_data_is_empty = true, if slurm.conf has no PrivateData"
+                yield Problem("cache.share_as", "shares what may be private", remedy)
+            if not user:
+                remedy = "name an unprivileged user in cache.share_as, or remove it"
+                yield Problem("cache.private_data_is_empty", "shares nothing by itself", remedy)
+            yield from _shared_user(user, sections)
+
+
+def _shared_user(user: str, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
+    match sections:
+        case {"map_user": MapUser(forbidden_users=forbidden)} if user in forbidden:
+            remedy = "name a user without any privilege"
+            yield Problem("cache.share_as", f"{user} is in map_user.forbidden_users", remedy)
+    match sections:
+        case {"credential": Passthrough()} if user:
+            remedy = 'use provider = "mint" or "attach"'
+            yield Problem("cache.share_as", "has no token where the caller's is passed on", remedy)
+
+
 def _acr(authorize: Authorize, sections: Mapping[str, BaseModel]) -> Iterator[Problem]:
     match sections:
         case {"authenticate": Authenticate(issuers=issuers)}:
@@ -175,6 +199,15 @@ def _tls_without_tls(place: str, sink: SyslogSink) -> Iterator[Problem]:
             yield Problem(f"{place}.{name}", f"does not go with {sink.address}", remedy)
 
 
+def _named_operations(sections: Mapping[str, BaseModel], catalogue: Catalogue) -> Iterator[Problem]:
+    match sections:
+        case {"receive": Receive() as receive}:
+            yield from _body_caps(receive, catalogue)
+    match sections:
+        case {"cache": Cache() as cache}:
+            yield from _lifetimes(cache, catalogue)
+
+
 def _body_caps(receive: Receive, catalogue: Catalogue) -> Iterator[Problem]:
     known = [entry.operation.name for entry in catalogue.entries if entry.operation.takes_body]
     for operation, cap in receive.maximum_body_bytes_by_operation.items():
@@ -186,3 +219,13 @@ def _body_caps(receive: Receive, catalogue: Catalogue) -> Iterator[Problem]:
         if cap > receive.maximum_body_bytes:
             remedy = "single operations can only have smaller caps"
             yield Problem(place, f"{cap} is more than maximum_body_bytes", remedy)
+
+
+def _lifetimes(cache: Cache, catalogue: Catalogue) -> Iterator[Problem]:
+    known = [entry.operation.name for entry in catalogue.entries if may_be_kept(entry.operation)]
+    for operation in cache.seconds_by_operation:
+        if operation not in known:
+            place = f'cache.seconds_by_operation."{operation}"'
+            near = get_close_matches(operation, known, n=1)
+            remedy = f'did you mean "{near[0]}"?' if near else "see `slurm-gateway operations`"
+            yield Problem(place, "is no operation whose answers can be kept", remedy)

@@ -5,6 +5,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from gateway.config.audit import Audit
 from gateway.config.authenticate import Authenticate
 from gateway.config.authorize import Authorize
+from gateway.config.cache import Cache
 from gateway.config.credential import Credential
 from gateway.config.forward import Forward
 from gateway.config.idempotency import Idempotency
@@ -37,6 +38,7 @@ class Gateway(BaseSettings):
     limit: Limit = Limit()
     credential: Credential
     idempotency: Idempotency = Idempotency()
+    cache: Cache = Cache()
     forward: Forward
     audit: Audit
 

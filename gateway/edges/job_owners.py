@@ -9,6 +9,7 @@ from gateway.model import (
     AuthorizedCall,
     Clock,
     Grant,
+    NoLease,
     Operation,
     Risk,
     UpstreamCredential,
@@ -31,13 +32,6 @@ class Upstream(Protocol):
     """slurmrestd."""
 
     async def send(self, grant: Grant) -> Answer: ...
-
-
-class _NoLease:
-    """The slot is the request's own, and stays with it."""
-
-    def release(self) -> None:
-        """Nothing is given back."""
 
 
 class SlurmJobOwners:
@@ -71,7 +65,9 @@ class SlurmJobOwners:
         call = AuthorizedCall(DESCRIBE, version, target, Risk.READ, admission.call.rule)
         request = admission.request._replace(accept=JSON, media_type="", length=0)
         asked = admission._replace(call=call, request=request)
-        answer = await self._upstream.send(Grant(asked, None, credential, _NoLease()))
+        answer = await self._upstream.send(
+            Grant(asked, None, credential, NoLease())  # the slot stays the request's
+        )
         try:
             return await _first_owner(answer)
         except UpstreamFailed as failure:

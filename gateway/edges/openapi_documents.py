@@ -24,6 +24,7 @@ from gateway.openapi.own_part import Publisher
 from gateway.openapi.source import MAXIMUM_DOCUMENT_BYTES, DocumentRefused, Source, read_source
 from gateway.openapi.yaml_text import write_yaml
 from gateway.request.media_type import JSON, YAML
+from gateway.stages.cache import has_tag
 from gateway.stages.forward import own_head
 
 FORMS: Final = {"/openapi": "", "/openapi/v3": "", "/openapi.json": JSON, "/openapi.yaml": YAML}
@@ -243,9 +244,3 @@ def _answer(served: Served, if_none_match: str) -> Answer:
         return Answer(own_head(_NOT_MODIFIED, 0, told), b"")
     headers = ((b"content-type", served.media_type), *told)
     return Answer(own_head(_OK, len(served.body), headers), served.body)
-
-
-def has_tag(if_none_match: str, tag: str) -> bool:
-    """Whether the field names the tag, compared weakly."""
-    tags = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return tag in tags or tags == ["*"]

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from gateway.denial import Denied, Reason
-from gateway.model import AuthorizedCall
+from gateway.model import AuthorizedCall, Lease
 from gateway.stages.forward import AnswerHead, may_change_state
 
 _SMALL_BUFFER_BYTES = 1_048_576
@@ -65,6 +65,8 @@ class Answer:
     note = ""
     came_straight = False
     """As slurmrestd gave it, whole and at once; never what the gateway has made or changed itself."""
+    lease: Lease | None = None
+    """Given back when it is closed, where nobody else does so."""
     _source: Source | None = None
     _room: "Room | None" = None
     _then: Callable[[], None] | None = None
@@ -148,6 +150,8 @@ class Answer:
         """Nobody wants the rest: an answer that is still arriving loses its connection."""
         if self._source is not None:
             self._source.abort()
+        if self.lease is not None:
+            self.lease.release()
         self._free()
 
     def _free(self) -> None:

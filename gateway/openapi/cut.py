@@ -11,6 +11,7 @@ from gateway.openapi.own_part import (
     refusals,
     responses,
 )
+from gateway.openapi.selection_part import selection_parameters
 from gateway.openapi.source import Source, SourceOperation
 from gateway.openapi.submit_part import for_submission
 from gateway.request.media_type import JSON
@@ -63,7 +64,7 @@ def _operation(
     parameters = [
         _parameter(one) for one in body["parameters"] if one["in"] == "path" or one["name"] in names
     ]
-    body["parameters"] = parameters
+    body["parameters"] = parameters + selection_parameters(operation.method, operation.path)
     if "requestBody" in body:
         # a POST without a body is refused; of a DELETE it is the condition, and may be absent
         body["requestBody"] = {**body["requestBody"], "required": operation.method == "POST"}

@@ -1,4 +1,4 @@
-"""Pieces of an answer's JSON -> the jobs in it, one by one, and everything around them, as it came.
+"""Pieces of an answer's JSON -> the jobs (or other items) in it, one by one, and everything around them, as it came.
 
 Nothing is parsed but single jobs, and nothing is written anew: what is kept is kept byte for byte.
 Memory is bounded by what is kept and by the largest job.
@@ -16,7 +16,6 @@ _BRACKET = re.compile(rb'[^"{}\[\]]*(?:' + _TEXT + rb'[^"{}\[\]]*)*([{}\[\]]|")'
 """The next bracket outside of texts; the last text's quotation mark where none follows yet."""
 _BETWEEN = re.compile(rb"[ \t\r\n,]*")
 _MAXIMUM_DEPTH = 64
-_LIST = b'"jobs"'
 _IN_TOP, _IN_LIST = 1, 2
 
 
@@ -32,8 +31,16 @@ class JobList:
     """One answer on its way through. `keep` says of each job whether it stays."""
 
     def __init__(
-        self, keep: Callable[[bytes], bool], *, most_bytes: int, most_job_bytes: int
+        self,
+        keep: Callable[[bytes], bool],
+        *,
+        most_bytes: int,
+        most_job_bytes: int,
+        member: str = "jobs",
     ) -> None:
+        self.list_at = 0
+        """Where in the result the list begins, inside of its bracket."""
+        self._member = member
         self.kept = 0
         self.dropped = 0
         self._keep = keep
@@ -102,13 +109,23 @@ class JobList:
                 raise ListRefused("a job that is no object")
             begin = token.start(1)  # what stood between two jobs is written anew
         self._open += token[1]
-        if depth == _IN_TOP and _is_jobs(self._name):
+        if depth == _IN_TOP and self._is_member(self._name):
             if token[1] != b"[":
                 raise ListRefused("jobs that are no list")
             self._is_list, self._is_first = True, True
             self._copy(data[begin : token.end()])
+            self.list_at = self._out_bytes
             return token.end()
         return begin
+
+    def _is_member(self, name: bytes) -> bool:
+        """By what the text says: an escape in it changes nothing."""
+        if b"\\" not in name:
+            return name[1:-1].decode("latin-1") == self._member
+        try:
+            return bool(orjson.loads(name) == self._member)
+        except orjson.JSONDecodeError:
+            return True
 
     def _leave(self, data: bytes, begin: int, token: "re.Match[bytes]") -> int:
         if not self._open or bytes(self._open[-1:]) + token[1] not in (b"{}", b"[]"):
@@ -148,13 +165,3 @@ class JobList:
         if self._out_bytes > self._most_bytes:
             raise ListTooLarge("all jobs that stay")
         self._out.append(piece)
-
-
-def _is_jobs(name: bytes) -> bool:
-    """By what the text says: an escape in it changes nothing."""
-    if b"\\" not in name:
-        return name == _LIST
-    try:
-        return bool(orjson.loads(name) == "jobs")
-    except orjson.JSONDecodeError:
-        return True

@@ -198,6 +198,10 @@ class Authenticate:
         digest = hmac.digest(self._hash_key, bearer.encode("utf-8", "surrogatepass"), "sha256")
         return digest[:_TOKEN_HASH_BYTES].hex()
 
+    def holds(self, request: InboundRequest, identity: Identity) -> bool:
+        """Whether this identity, which was made here, would be the request's again at once. Never waits."""
+        return request.bearer is not None and self._recall(request.bearer.digest()) is identity
+
     def _recall(self, digest: bytes) -> Identity | None:
         """The identity of a token that was verified before and would be again."""
         known = self._verified.get(digest)

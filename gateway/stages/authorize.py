@@ -15,10 +15,12 @@ from gateway.model import (
     Target,
 )
 from gateway.request.browser import check_call
+from gateway.request.media_type import JSON
 from gateway.slurm_api import Catalogue, Match, VersionedOperation, raised_risk, write_target
 from gateway.slurm_api.fields import RULED, is_deadly
 from gateway.slurm_api.own_jobs import HOLDS, Hold
 from gateway.slurm_api.policy import NOT_LISTED, Answer, Policy, RolePolicy
+from gateway.slurm_api.selection import take_selection
 from gateway.users.assurance import Assurance, StepUp
 from gateway.users.conditions import Conditions, Held
 
@@ -65,7 +67,7 @@ class Authorize:
         """Decide for a request. Who the caller is matters through the roles that are held.
 
         Raises Denied with OPERATION_UNLISTED, QUERY_UNLISTED or PARAMETER_INVALID, and with
-        INSUFFICIENT_USER_AUTHENTICATION or CROSS_SITE_REQUEST where the request could be allowed.
+        INSUFFICIENT_USER_AUTHENTICATION, NOT_ACCEPTABLE or CROSS_SITE_REQUEST where it could be allowed.
         """
         if self._conditions is not None:
             call = self._with_conditions(request, identity, user)
@@ -73,6 +75,8 @@ class Authorize:
             call = self._decided(request, user.roles)
         if self._step_up is not None:
             self._step_up.check(request, identity, call)
+        if call.selection is not None and request.accept != JSON:
+            raise Denied(Reason.NOT_ACCEPTABLE, detail="Selected answers are JSON.")
         if request.browser is not None:
             check_call(request.browser, changes_state=call.operation.changes_state)
         return call
@@ -131,7 +135,8 @@ class Authorize:
         if not granted:
             note = f"{operation.name} in {call.version_text or 'any version'} is {risk}"
             raise self._unlisted(f"{note}; roles: {', '.join(roles)}", rule)
-        written = write_target(call, value, target.query)
+        selection, query = take_selection(operation.name, target.query)
+        written = write_target(call, value, query)
         return AuthorizedCall(
             operation,
             call.version_text,
@@ -142,6 +147,7 @@ class Authorize:
             tuple(role.name for role in allowing),
             _has_body_rules(call, allowing[0]),
             _own_jobs_only(operation, allowing),
+            selection,
         )
 
     def permitted(self, method: str, path: str, roles: tuple[str, ...]) -> frozenset[str] | None:

@@ -88,6 +88,11 @@ class MapUser:
             known = self._known[identity] = await self._map(identity)
         return known.user
 
+    def holds(self, identity: Identity, user: ClusterUser) -> bool:
+        """Whether this user, which was made here, would be the identity's again at once. Never waits."""
+        known = self._known.get(identity)
+        return known is not None and known.user is user and self._monotonic() < known.fresh_until
+
     async def _map(self, identity: Identity) -> _Known:
         fresh_until = self._monotonic() + TABLE_SECONDS
         rule = self._rule_for(identity)

@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Final
 
 from gateway.denial import Denied, Reason
-from gateway.model import Browser, InboundRequest, Secret, Target
+from gateway.model import Browser, CacheWish, InboundRequest, Secret, Target
 from gateway.request.browser import read_browser
+from gateway.request.cache_wish import read_wish
 from gateway.request.client_address import ClientAddress
 from gateway.request.host import is_valid_host
 from gateway.request.idempotency_key import read_key
@@ -32,6 +33,8 @@ _LISTS: Final = frozenset({b"accept", b"x-forwarded-for", b"if-none-match"})
 """Read fields that may come several times, which means the same as once with commas."""
 _BROWSERS: Final = frozenset({b"cookie", b"sec-fetch-site", b"sec-fetch-mode", b"origin"})
 """Read where people can sign in, and only from browsers."""
+_CACHING: Final = frozenset({b"accept-encoding", b"cache-control"})
+"""Read where answers are kept. Lists, too."""
 _REPEATED: Final = {
     b"host": Reason.HOST_INVALID,
     b"authorization": Reason.CREDENTIALS_AMBIGUOUS,
@@ -68,16 +71,20 @@ class Receive:
         trust_unix_peer: bool = True,
         accept_yaml: bool = False,
         has_sessions: bool = False,
+        has_cache: bool = False,
     ) -> None:
         self._maximum_url_bytes = maximum_url_bytes
         self._maximum_header_bytes = maximum_header_bytes
         self._maximum_header_fields = maximum_header_fields
         self._has_sessions = has_sessions
+        self._has_cache = has_cache
+        self._read = _READ | _CACHING if has_cache else _READ
         self._body_types = (JSON, YAML) if accept_yaml else (JSON,)
         self._client_address = ClientAddress(trusted_proxies, trust_unix_peer=trust_unix_peer)
         self._cached_target = lru_cache(maxsize=4096)(canonical_target)
         self._is_valid_host = lru_cache(maxsize=256)(is_valid_host)
         self._answer_type = lru_cache(maxsize=256)(answer_type)
+        self._wish = lru_cache(maxsize=256)(read_wish)
 
     def __call__(
         self,
@@ -117,7 +124,8 @@ class Receive:
             _printable_tail(forwarded_for),
             _idempotency_key(fields.get(b"idempotency-key")),
             _browser(fields) if self._has_sessions else None,
-            if_none_match=fields.get(b"if-none-match", b"").decode("latin-1"),
+            fields.get(b"if-none-match", b"").decode("latin-1"),
+            self._cache_wish(fields) if self._has_cache else None,
         )
 
     def client(
@@ -143,8 +151,9 @@ class Receive:
         if all_values.translate(None, _VALUE_BYTES):
             raise Denied(Reason.HEADER_MALFORMED, "a field value holds a control character")
         fields: dict[bytes, bytes] = {}
+        read = self._read
         for name, value in raw_headers:
-            if name in _READ:
+            if name in read:
                 value = value.strip(b" \t")  # noqa: PLW2901  # OWS is no part of the value
                 fields[name] = _joined(name, fields[name], value) if name in fields else value
         return fields
@@ -155,6 +164,9 @@ class Receive:
         if len(raw) > _MAXIMUM_CACHED_BYTES:
             return canonical_target(raw)
         return self._cached_target(raw)
+
+    def _cache_wish(self, fields: dict[bytes, bytes]) -> CacheWish:
+        return self._wish(fields.get(b"accept-encoding", b""), fields.get(b"cache-control", b""))
 
     def _media_type(self, fields: dict[bytes, bytes]) -> str:
         media_type = body_type(fields.get(b"content-type", b""))

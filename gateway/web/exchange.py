@@ -9,7 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from gateway.denial import Denied, Reason
 from gateway.edges.late_writes import LateWrites
@@ -96,6 +100,31 @@ class Connection(NamedTuple):
     start: Callable[["Exchange"], None]
     """Run an exchange in the connection's task."""
     default_lines: DefaultLines
+    protocol: HttpToolsProtocol
+    outlet: asyncio.Transport
+    event: asyncio.Event
+    serve: Serve | None
+    on_response: Callable[[], None]
+
+    def exchange(self) -> "Exchange":
+        """A new one, for a proxied request that is whole with its head, and after which the connection stays."""
+        protocol = self.protocol
+        exchange = Exchange(
+            scope=protocol.scope,
+            transport=self.outlet,
+            flow=protocol.flow,
+            logger=protocol.logger,
+            access_logger=protocol.access_logger,
+            access_log=protocol.access_log,
+            default_headers=protocol.server_state.default_headers,
+            message_event=self.event,
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response,
+        )
+        exchange.join(self)
+        exchange.more_body = False
+        return exchange
 
 
 class Exchange(RequestResponseCycle):
@@ -117,7 +146,7 @@ class Exchange(RequestResponseCycle):
         """Take over what the connection has; once, before anything else."""
         self.app, self.write_late, self.report = connection[:3]
         self.abort, self.task, self.watch, self.unwatch, self.start = connection[3:8]
-        self.default_lines = connection.default_lines
+        self.default_lines, self.serve = connection.default_lines, connection.serve
 
     def again(self) -> Self:
         """A new exchange for the same head. Copied before it has begun, it has nothing of its own."""

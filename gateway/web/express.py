@@ -27,8 +27,12 @@ from gateway.request.request_id import RequestIds
 from gateway.stages.forward import may_change_state
 from gateway.web.client import Client
 
-STANDING_SECONDS = 0.1
-"""So long a decision stands for the same bytes on the same connection before all stages are asked again."""
+STANDING_SECONDS = 1.0
+"""So long a decision stands for the same bytes from the same address at most."""
+RENEWAL_SECONDS = 0.8
+"""From then on one visit makes the next decision, before all who repeat would have to."""
+LOOK_SECONDS = 0.1
+"""So often a decision that stands is asked for what may end it: key, deny list, the token's end, the user."""
 _FIRST_ERROR_STATUS = 400
 
 
@@ -91,7 +95,10 @@ class Seats(Protocol):
 
 
 class Express(NamedTuple):
-    """What rides of one generation need. `enter` counts a request, unless the generation is retired."""
+    """What rides of one generation need. `enter` counts a request, unless the generation is retired.
+
+    `holds` tells whether the first stages would decide on the caller as they did, as far as they remember.
+    """
 
     pipeline: Pipeline
     upstream: ExpressUpstream
@@ -101,6 +108,7 @@ class Express(NamedTuple):
     enter: Callable[[], bool]
     leave: Callable[[], None]
     limit: Limited
+    holds: Callable[[Admission], bool]
 
 
 class Handed(NamedTuple):
@@ -122,18 +130,22 @@ Resume = Callable[[Client, Handed], Coroutine[Any, Any, None]]
 
 
 class Lane:
-    """The decision on one head, and what was made of it. Called for each repeat; False: it is no use now."""
+    """The decision on one head, and what was made of it. Called for each repeat; False: not by this, not now."""
 
     __slots__ = (
         "_asked",
         "_count",
         "_first",
+        "_fresh_until",
+        "_is_renewing",
         "admission",
         "audit",
         "connected_as",
         "credential",
         "express",
+        "has_ended",
         "head",
+        "renews_from",
         "resume",
         "seconds",
         "since",
@@ -148,27 +160,45 @@ class Lane:
         self.head = express.upstream.write_head(grant)
         self.seconds = express.upstream.seconds_for(grant)
         self.resume = resume
-        self.since = record.time
-        self.until = min(record.time + STANDING_SECONDS, admission.identity.expires)
+        self.since = begun = record.time
+        self.until = min(begun + STANDING_SECONDS, admission.identity.expires)
+        self.renews_from = begun + RENEWAL_SECONDS
+        self.has_ended = self._is_renewing = False
+        self._fresh_until = min(begun + LOOK_SECONDS, self.until)
         self._asked = admission.request[1:]
         self._count = express.limit(admission.identity, admission.call)
         self._first = _beginning(record)
 
     def __call__(self, client: Rider) -> bool:
-        """Begin a ride, unless the decision is too old or the rate is used up, which the stages will tell."""
+        """Begin a ride, unless the decision does not stand or the rate is used up, which the stages will tell."""
         express = self.express
         now = express.now()
-        if not self.since <= now < self.until or not express.enter():
+        if not self.since <= now < self._fresh_until and not self._serves_on(now):
+            return False
+        if not express.enter():
+            self.has_ended = True
             return False
         try:
             lease = self._count()
         except Exception:  # noqa: BLE001  # whatever it is, the stages will meet it again
+            self.has_ended = True
             express.leave()
             return False
         request_id = express.new_id()
         # as _make does, without asking whether the names are as many as the values
         request = tuple.__new__(InboundRequest, (request_id, *self._asked))
         Ride(self, client, self._first.again(request_id, now, request), lease).begin()
+        return True
+
+    def _serves_on(self, now: float) -> bool:
+        """Whether it still stands, unless this one is to renew it."""
+        if not self.stands(now) or not self.express.holds(self.admission):
+            self.has_ended = True
+            return False
+        if now >= self.renews_from and not self._is_renewing:
+            self._is_renewing = True
+            return False
+        self._fresh_until = min(now + LOOK_SECONDS, self.until)
         return True
 
     def stands(self, now: float) -> bool:
@@ -334,6 +364,7 @@ def has_lane(grant: Grant, answer: Answer) -> bool:
         is not None  # a session may be ended from elsewhere, and that holds at once
         and not request.idempotency_key
         and not call.own_jobs_only
+        and call.selection is None
         and not may_change_state(call)
         and answer.came_straight
         and answer.head.status < _FIRST_ERROR_STATUS

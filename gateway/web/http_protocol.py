@@ -39,6 +39,7 @@ from gateway.web.head_memo import HeadMemo
 from gateway.web.idleness import Idleness
 from gateway.web.parser_error import denied_by_parser
 from gateway.web.protocol_terms import Refusal, Terms
+from gateway.web.repeats import Repeats
 from gateway.web.turns import Turns
 
 _MAXIMUM_HELD_BYTES: Final = 65536
@@ -67,14 +68,13 @@ class HardenedProtocol(HttpToolsProtocol):
         self._is_1_1 = True
         self._is_complete = False
         self._is_reusable = False
-        self._is_over = False
+        self._is_over = self._is_ending = False
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._gone: Callable[[], None] | None = None
         self._turns = Turns(self.loop, self.tasks, lambda: self.transport.abort())  # noqa: PLW0108 (the transport is yet to come)
         self._event = asyncio.Event()
-        self._known_head = b""
-        self._known: Exchange
+        self._repeats: Repeats
         self._idleness = Idleness(
             self.loop,
             self.timeout_keep_alive,
@@ -96,7 +96,10 @@ class HardenedProtocol(HttpToolsProtocol):
         self._bare_outlet, self._outlet = outlet, cast("asyncio.Transport", outlet)
         turns, watching = self._turns, (self._watch, self._unwatch)
         ways = (outlet.write_late, self._report, outlet.abort, turns.task, *watching, turns.start)
-        self._own = Connection(self.app, *ways, self.terms.default_lines)
+        terms = self.terms
+        given = (self, self._outlet, self._event, terms.serve, self.on_response_complete)
+        self._own = own = Connection(self.app, *ways, terms.default_lines, *given)
+        self._repeats = Repeats(terms.known_heads, self.client[0] if self.client else None, own)
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -118,7 +121,7 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close when the answer under way, if any, is complete."""
-        self._is_reusable = False
+        self._is_reusable, self._is_ending = False, True
         self.terms.late_writes.flush()
         super().shutdown()
 
@@ -141,11 +144,13 @@ class HardenedProtocol(HttpToolsProtocol):
         """Read on, unless the connection has come to its end and only waits for the client's."""
         if self._is_over:
             return
-        if data == self._known_head and not self._pending:
+        if not self._pending and self._body is None:
             exchange = self._exchange
             if exchange is None or exchange.response_complete:
-                self._repeat()
-                return
+                exchange = self._repeats.find(data)
+                if exchange is not None:
+                    self._repeat(exchange)
+                    return
         known = len(self._pending)
         if known:
             data, self._pending = self._pending + data, b""
@@ -188,11 +193,12 @@ class HardenedProtocol(HttpToolsProtocol):
         end += len(HEAD_END)
         head = data[start:end]
         self._stop_timer()
-        if head == self._known_head:
-            self._repeat()
+        exchange = self._repeats.find(head)
+        if exchange is not None:
+            self._repeat(exchange)
             return data[end:]
         self._is_1_1 = check_complete(head, limits.head)
-        self._known_head = b""
+        self._repeats.forget()
         self._noted = {}
         self._is_complete = False
         try:
@@ -206,18 +212,18 @@ class HardenedProtocol(HttpToolsProtocol):
             raise Denied(Reason.FRAMING_INVALID, "two readings of where the head's body ends")
         self._exchange = self._read
         if self._body is None and not self.expect_100_continue:
-            self._known_head, self._known = head, self._read.again()
+            self._repeats.learn(head, self._read)
         self._turns.start(self._read)
         return data[end:]
 
-    def _repeat(self) -> None:
-        """Start a request whose head is, byte for byte, the one before it: it is not read again.
-
-        Clients that poll send nothing else, and reading costs a third of what a request does here.
-        """
-        self.cycle = self._exchange = exchange = self._known.again()
+    def _repeat(self, exchange: Exchange) -> None:
+        """Start a request whose head need not be read."""
+        self.cycle = self._exchange = exchange
         exchange.default_headers = self.server_state.default_headers
-        exchange.keep_alive = self._is_reusable
+        if self._timer is not None:
+            self._stop_timer()
+        if self._is_ending:
+            exchange.keep_alive = False
         if exchange.memo.lane is not None and self._turns.ride(exchange.memo, exchange):
             return
         if exchange.serve is None:
@@ -273,25 +279,15 @@ class HardenedProtocol(HttpToolsProtocol):
     def _make_exchange(self, raw_path: bytes) -> None:
         terms, scope = self.terms, self.scope
         self._event.clear()
-        self.cycle = self._read = exchange = Exchange(
-            scope=scope,
-            transport=self._outlet,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=self._event,
-            expect_100_continue=self.expect_100_continue and self._is_1_1,
-            keep_alive=False,  # until the whole request has been read
-            on_response=self.on_response_complete,
-        )
-        exchange.join(self._own)
+        self.cycle = self._read = exchange = self._own.exchange()
+        exchange.scope, exchange.more_body = scope, True
+        exchange.waiting_for_100_continue = self.expect_100_continue and self._is_1_1
+        exchange.keep_alive = False  # until the whole request has been read
         exchange.method, exchange.raw_target = scope["method"], self.url
         exchange.headers, exchange.memo = self.headers, HeadMemo()
         exchange.peer = self.client[0] if self.client else None
-        if terms.serve is not None and terms.is_served(raw_path):
-            exchange.serve = terms.serve
+        if terms.serve is None or not terms.is_served(raw_path):
+            exchange.serve = None
 
     def on_message_complete(self) -> None:
         """The whole request has been read: what follows on this connection is the next one."""

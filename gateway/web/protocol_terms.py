@@ -8,6 +8,7 @@ from gateway.denial import Denied, Reason
 from gateway.edges.late_writes import LateWrites
 from gateway.web.exchange import DefaultLines, Problem, Serve
 from gateway.web.head_form import HeadLimits
+from gateway.web.known_heads import KnownHeads
 
 Render = Callable[[Denied, str], Problem]
 """(refusal, request id) -> problem document; see gateway.web.problems.render."""
@@ -52,3 +53,5 @@ class Terms:
     is_served: Callable[[bytes], bool]
     late_writes: LateWrites
     default_lines: DefaultLines = field(default_factory=DefaultLines)
+    known_heads: KnownHeads = field(default_factory=KnownHeads)
+    """Read by these limits, so that others do not go by them."""

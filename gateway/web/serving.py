@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.edges.selected_answers import select_streamed
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission, AuthorizedCall, Grant, InboundRequest
 from gateway.pipeline import Pipeline
@@ -35,7 +36,7 @@ class Upstream(Protocol):
 
 
 class FilterAnswer(Protocol):
-    """An answer without the jobs of others. Raises Denied or UpstreamFailed."""
+    """An answer without what its client may not see, or does not want. Raises Denied or UpstreamFailed."""
 
     async def __call__(self, admission: Admission, answer: Answer, /) -> Answer: ...
 
@@ -58,5 +59,9 @@ class Serving:
     """The same where only memory is held."""
     ended: Callable[[], None] = lambda: None
     """Called once for each request that was begun."""
+    select: FilterAnswer = select_streamed
+    """Leaves of a list what its client wants of it."""
+    finish: FilterAnswer | None = None
+    """Makes of an answer that is kept what this client gets; without it, nothing is kept."""
     express: Express | None = None
     """For reads that repeat; without it, all are served by visits."""

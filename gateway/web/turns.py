@@ -80,7 +80,7 @@ class Turns:
 
     def ride(self, memo: HeadMemo, exchange: Rides) -> bool:
         """Have an exchange served without the task, if its lane takes it and the one before has returned."""
-        if self._waiter is None:
+        if self._waiter is None and self._task is not None:
             return False
         self._tasks.add(self._standin)
         self._riding = exchange

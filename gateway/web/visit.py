@@ -113,17 +113,23 @@ class Visit:
         self._answer = answer = await serving.upstream.send(grant)
         if admission.call.own_jobs_only:
             self._answer = answer = await serving.only_own_jobs(admission, answer)
+        if admission.call.selection is not None:
+            self._answer = answer = await serving.select(admission, answer)
         if changes:
             await self._note_result(answer)
+        elif serving.finish is not None:
+            self._answer = answer = await serving.finish(admission, answer)
+            record.note = answer.note
         await self._deliver(answer)
         if serving.express is not None and self._client.memo is not None:
             self._open_lane(serving.express, self._client.memo, grant)
 
     def _open_lane(self, express: Express, memo: HeadMemo, grant: Grant) -> None:
         """Repeats of this head need not ask all stages again for a moment."""
-        if self._answer is not None and has_lane(grant, self._answer):
-            # by what it serves with alone: a lane lasts as long as its connection, this does not
-            memo.lane = Lane(express, grant, partial(_resume, self._serving), self._record)
+        record, answer = self._record, self._answer
+        if answer is not None and has_lane(grant, answer) and memo.wants_lane(record.time):
+            # by what it serves with alone: a lane lasts longer than this
+            memo.lane = Lane(express, grant, partial(_resume, self._serving), record)
 
     async def _go_on(self, handed: Handed) -> None:
         grant, outcome = handed.grant, handed.outcome
@@ -270,6 +276,7 @@ class Visit:
         """Answer with a problem document; an answer that has begun is broken off instead."""
         record = self._record
         self._note(refusal)
+        self._end_lane()
         if self._has_begun:
             await self._close()
             self._break_off(refusal)
@@ -286,6 +293,12 @@ class Visit:
             {"type": "http.response.start", "status": status, "headers": headers}
         )
         await self._client.send({"type": "http.response.body", "body": body})
+
+    def _end_lane(self) -> None:
+        """What a stage has refused now, an earlier decision does not let through any more."""
+        memo = self._client.memo
+        if memo is not None and self._grant is None:
+            memo.lane = None
 
     def _note(self, refusal: Denied) -> None:
         """What was granted stays granted in the record, whatever went wrong afterwards."""

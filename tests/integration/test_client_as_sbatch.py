@@ -163,6 +163,57 @@ def test_the_same_job_as_sbatch(slurm_release: SlurmRelease, cluster: Cluster) -
     assert len(found.equal) >= FEWEST_EQUAL, found
 
 
+HET_SCRIPT = """#!/bin/sh
+#SBATCH -H -J first -n 4 -t 5 --mem 100M --comment one -A research -q normal --nice=7
+#SBATCH -o out-%j --no-requeue -b 2035-01-31T12:30 --tmp=5 --exclusive
+#SBATCH hetjob
+#SBATCH -J second -c 2 -t 7 --mem=50M -o second-%j --threads-per-core=1
+#SBATCH hetjob
+#SBATCH -N 1 -e err-%j
+sleep 1
+"""
+HET_IDS = frozenset({"HetJobId", "HetJobIdSet"})
+
+
+def het_by_sbatch(release: SlurmRelease) -> str:
+    file = f"/var/tmp/{NAME}"  # noqa: S108 (read at once)
+    command = f"cd {FOLDER} && cat > {file} && sbatch --parsable -D {FOLDER} {file}"
+    done = subprocess.run(
+        release.layout.command(("sh", "-c", command), "alice"),
+        input=HET_SCRIPT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def components(release: SlurmRelease, leader: str) -> list[dict[str, str]]:
+    """Of one heterogeneous job, by offset, without the numbers that no two share."""
+    found = [one for one in described(release).values() if one.get("HetJobId") == leader]
+    found.sort(key=lambda one: int(one["HetJobOffset"]))
+    return [{key: one[key] for key in one if key not in HET_IDS} for one in found]
+
+
+def test_a_heterogeneous_job_is_sbatchs_component_by_component(
+    slurm_release: SlurmRelease, cluster: Cluster
+) -> None:
+    theirs = het_by_sbatch(slurm_release)
+    known = read_options()
+    typed, _ = read_words(("-D", FOLDER), known, "the command line")
+    parsed = read_script(HET_SCRIPT.encode(), NAME, known)
+    body = assemble(
+        Submission(parsed, NAME, (), tuple(typed), {}, known), cluster.number, time.time()
+    )
+    ours = str(submit(cluster, body, new_key()).job_id)
+    try:
+        expected, made = components(slurm_release, theirs), components(slurm_release, ours)
+    finally:
+        slurm_release.run("scancel", theirs, ours)
+    assert len(expected) == 3
+    assert [differences(*pair) for pair in zip(made, expected, strict=True)] == [{}, {}, {}]
+
+
 @pytest.mark.parametrize(
     ("variable", "lines", "typed", "limit"),
     [

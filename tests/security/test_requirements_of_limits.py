@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.app import read_rates
 from gateway.app_doubts import find_doubts
+from gateway.app_throttle import read_rates
 from gateway.config.limit import Rates
 from gateway.denial import Denied
 from gateway.edges.buckets import MemoryBuckets

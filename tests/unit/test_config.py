@@ -319,3 +319,13 @@ def test_any_text_gives_a_configuration_or_problems(text: str) -> None:
         return
     with pytest.raises(ConfigurationError):
         validate(raw)
+
+
+def test_nothing_is_shared_where_callers_bring_their_own_tokens(tmp_path: Path) -> None:
+    changes = {
+        "cache": {"private_data_is_empty": True, "share_as": "portal"},
+        "credential": {"provider": "passthrough", "key_file": None},
+    }
+    (problem,) = problems_of(write_configuration(tmp_path, changes), {})
+    assert problem.place == "cache.share_as"
+    assert "has no token" in problem.what

@@ -193,3 +193,18 @@ async def test_a_caller_of_own_jobs_is_held_to_them_with_the_credential_and_befo
         await doubles.pipeline().settle(held, None, record)
     assert doubles.slot.released == 1
     assert not record.granted
+
+
+@pytest.mark.parametrize(("goes", "slots"), [(True, 0), (False, 1)])
+async def test_whoever_may_be_answered_from_memory_waits_for_no_slot(
+    goes: bool, slots: int
+) -> None:
+    doubles = Doubles()
+    pipeline = replace(doubles.pipeline(), goes_without_slot=lambda _: goes)
+    record = make_record()
+    admission = await pipeline.admit(make_request(), record)
+    grant = await pipeline.settle(admission, None, record)
+    grant.slot.release()
+    assert doubles.trace.count("slots") == slots
+    assert doubles.slot.released == slots
+    assert record.granted

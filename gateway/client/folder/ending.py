@@ -40,21 +40,42 @@ def how_it_ended(cluster: Cluster, job_id: int) -> Ending | None:
     if not all(job.is_over for job in jobs):
         return None
     worst = max(jobs, key=lambda job: (exit_code([job]), job.state != "COMPLETED"))
-    return Ending(worst.state, exit_code(jobs), tuple(jobs))
+    known = Ending(worst.state, exit_code(jobs), tuple(jobs))
+    if known.is_good and any("_" in job.shown_id for job in jobs):
+        return _with_forgotten_tasks(cluster, job_id, known)
+    return known
+
+
+def _with_forgotten_tasks(cluster: Cluster, job_id: int, known: Ending) -> Ending:
+    """slurmctld forgets each task of an array by itself, maybe long before the last one ends."""
+    try:
+        records = _records(cluster, job_id)
+    except Trouble:
+        return known
+    ended = [one for one in records if one.state not in LIVING]
+    worst = max(ended, key=_code, default=None)
+    if worst is None or not _code(worst):
+        return known
+    return Ending(worst.state, _code(worst), known.jobs)
 
 
 def _in_the_accounting(cluster: Cluster, job_id: int) -> Ending:
     try:
-        content = cluster.get_accounting(f"/job/{job_id}", {}).content
+        records = _records(cluster, job_id)
     except Trouble as trouble:
         if trouble.code is Exit.UNAVAILABLE:
             raise
         return Ending("UNKNOWN", None, error=_NOT_KEPT)
-    records = [read_records(one)[0] for one in content.get("jobs") or []]
     if not records or any(one.state in LIVING for one in records):
         return Ending("UNKNOWN", None, error=_NOT_KEPT)
     worst = max(records, key=_code)
     return Ending(worst.state, _code(worst))
+
+
+def _records(cluster: Cluster, job_id: int) -> list[Record]:
+    """The job, or all of its tasks or components, without steps. Raises Trouble."""
+    content = cluster.get_accounting(f"/job/{job_id}", {}).content
+    return [read_records(one)[0] for one in content.get("jobs") or []]
 
 
 def _code(record: Record) -> int:

@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from gateway.client.trouble import Exit, Trouble
@@ -21,7 +22,7 @@ _UNFINISHED = (".part", ".partial", ".filepart", ".crdownload", ".tmp", ".swp", 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What lies in the folder: files that are whole, how many are not yet, and what is none, with why."""
+    """What lies in the folder: files to take, how many have to wait, and what is none, with why."""
 
     whole: list[str] = field(default_factory=list)
     waiting: int = 0
@@ -49,28 +50,27 @@ class Incoming:
         self._now = now
         self._known: dict[str, tuple[_Mark, float]] = {}
 
-    def look(self) -> Seen:
-        """Once more. Raises Trouble where the folder cannot be read."""
-        seen = Seen()
+    def look(self, most: int = 1000) -> Seen:
+        """Once more, for so many files at most. Raises Trouble where the folder cannot be read."""
+        odd: dict[str, str] = {}
         known: dict[str, tuple[_Mark, float]] = {}
-        waiting = 0
         now = self._now()
         for name, found in self._entries():
-            why = _no_file(found)
-            if why:
-                seen.odd[name] = why
+            if why := _no_file(found):
+                odd[name] = why
                 continue
             mark = _Mark(found.st_ino, found.st_size, found.st_mtime_ns)
             before = self._known.get(name)
             since = before[1] if before is not None and before[0] == mark else now
             known[name] = mark, since
-            if now - since >= self._settle_seconds and not has_writer(self._folder / name):
-                seen.whole.append(name)
-            else:
-                waiting += 1
         self._known = known
-        seen.whole.sort(key=lambda name: (known[name][0].changed, name))
-        return Seen(seen.whole, waiting, seen.odd)
+        still = [name for name, (_, since) in known.items() if now - since >= self._settle_seconds]
+        still.sort(key=lambda name: (known[name][0].changed, name))
+        whole = list(islice(filter(self._is_let_go, still), max(0, most)))
+        return Seen(whole, len(known) - len(whole), odd)
+
+    def _is_let_go(self, name: str) -> bool:
+        return not has_writer(self._folder / name)
 
     def _entries(self) -> Iterator[tuple[str, os.stat_result]]:
         """What has a name of a finished file; folders are for whatever else people keep here."""

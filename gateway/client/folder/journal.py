@@ -11,6 +11,7 @@ from gateway.client.trouble import Exit, Trouble
 
 _MODE = 0o600
 _DRAFT = ".new"
+_MOST_LINES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,12 @@ _KNOWN = frozenset(one.name for one in fields(Item))
 class Journal:
     """Lines of one file, each with what is new of one item. One process at a time writes them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_lines: int = _MOST_LINES) -> None:
         self._path = path
+        self._most_lines = most_lines
+        self._written = 0
         self._items: dict[str, Item] = {}
+        """Those that are not filed."""
 
     def open_items(self) -> list[Item]:
         """Those that are not filed, in the order in which they were taken. Raises Trouble.
@@ -53,8 +57,7 @@ class Journal:
         """
         for number, line in enumerate(self._lines(), 1):
             self._merge(self._parsed(line, number))
-        self._items = {key: item for key, item in self._items.items() if not item.filed}
-        write_synced(self._path, b"".join(map(_line, map(_facts, self._items.values()))))
+        self._begin_anew()
         return list(self._items.values())
 
     def note(self, key: str, **known: Any) -> Item:
@@ -70,7 +73,16 @@ class Journal:
                 os.close(descriptor)
         except OSError as error:
             raise _unwritable(self._path, error.strerror) from None
-        return self._merge({"key": key, **known})
+        item = self._merge({"key": key, **known})
+        self._written += 1
+        if self._written >= self._most_lines:
+            self._begin_anew()
+        return item
+
+    def _begin_anew(self) -> None:
+        """With what is open alone: a folder may be worked off for years."""
+        write_synced(self._path, b"".join(map(_line, map(_facts, self._items.values()))))
+        self._written = 0
 
     def _lines(self) -> Iterable[bytes]:
         """The last one is whole only with its end."""
@@ -101,6 +113,8 @@ class Journal:
     def _merge(self, known: Mapping[str, Any]) -> Item:
         key = known["key"]
         self._items[key] = item = replace(self._items.get(key, Item(key)), **known)
+        if item.filed:
+            del self._items[key]
         return item
 
 

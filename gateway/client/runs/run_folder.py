@@ -111,16 +111,14 @@ class Shift:
     def run(self, items: list[Item]) -> int:
         """Until there is nothing left, with --once; else until somebody stops it. Raises Trouble."""
         while True:
-            seen = self.incoming.look()
-            self._note_odd(seen)
             items = self._advance(items)
-            room = max(0, self.wish.at_once - len(items))
-            taken = [self.work.take(name) for name in seen.whole[:room]]
+            seen = self.incoming.look(self.wish.at_once - len(items))
+            self._note_odd(seen)
+            taken = [self.work.take(name) for name in seen.whole]
             items = [*items, *self._advance([one for one in taken if not one.filed])]
-            left = len(seen.whole) - len(taken) + seen.waiting
-            if self.wish.once and not items and not left:
+            if self.wish.once and not items and not seen.waiting:
                 return Exit.DONE if self._is_all_well else Exit.REFUSED_BY_SLURM
-            self._rest(items, has_room=bool(left) and len(items) < self.wish.at_once)
+            self._rest(items, has_room=bool(seen.waiting) and len(items) < self.wish.at_once)
 
     def _advance(self, items: list[Item]) -> list[Item]:
         """Those that are not over."""

@@ -12,7 +12,7 @@ from gateway.client.following import Patience, exit_code, follow
 from gateway.client.job import Job
 from gateway.client.opening import Cluster, open_cluster
 from gateway.client.options import Options
-from gateway.client.trouble import Exit, printable
+from gateway.client.trouble import printable
 from gateway.client.values import duration
 
 
@@ -24,12 +24,15 @@ def run(options: Options, job_id: str) -> int:
 
 
 def watch(cluster: Cluster, job_id: str, *, as_json: bool) -> int:
-    """Follow it to its end; a line that moves on a terminal, a line for each change elsewhere. Raises Trouble."""
+    """Follow it to its end; a line that moves on a terminal, a line for each change elsewhere. Raises Trouble.
+
+    What is over is remembered: slurmctld may forget some tasks of an array before the last one ends.
+    """
     told: dict[str, str] = {}
-    last: list[Job] = []
+    over: dict[str, Job] = {}
     moves = sys.stderr.isatty() and not as_json
     for jobs in follow(cluster, job_id, Patience()):
-        last = jobs
+        over |= {job.shown_id: job for job in jobs if job.is_over}
         for job in jobs:
             if told.get(job.shown_id) != _summary(job):
                 told[job.shown_id] = _summary(job)
@@ -38,7 +41,7 @@ def watch(cluster: Cluster, job_id: str, *, as_json: bool) -> int:
             click.echo(f"\r\x1b[K{_progress(jobs)}", nl=False, err=True)
     if moves:
         click.echo("\r\x1b[K", nl=False, err=True)
-    return exit_code(last) if last else Exit.REFUSED_BY_SLURM
+    return exit_code(list(over.values()))
 
 
 def _summary(job: Job) -> str:

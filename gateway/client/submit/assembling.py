@@ -15,6 +15,41 @@ from gateway.client.trouble import Exit, Trouble, printable
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _FIRST_WITH_ARGUMENTS = 39
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CARRIED = frozenset(
+    {
+        "account",
+        "begin",
+        "chdir",
+        "comment",
+        "container",
+        "container-id",
+        "deadline",
+        "delay-boot",
+        "dependency",
+        "error",
+        "export",
+        "extra",
+        "hold",
+        "input",
+        "job-name",
+        "kill-on-invalid-dep",
+        "mcs-label",
+        "mem",
+        "nice",
+        "no-requeue",
+        "oom-kill-step",
+        "output",
+        "prefer",
+        "profile",
+        "qos",
+        "reboot",
+        "reservation",
+        "time",
+        "time-min",
+        "wckey",
+    }
+)
+"""What a component of a heterogeneous job takes over from the one before (measured on 20.11 to 26.05)."""
 _NO_CHOICE = frozenset({"", "0", "no", "false"})
 
 
@@ -32,12 +67,14 @@ class Submission:
     def given(self, component: int) -> list[Given]:
         """In the order in which sbatch takes them: the last word counts.
 
-        The environment and the command line are the first component's of a heterogeneous job.
+        The environment and the command line are the first component's of a heterogeneous job; a
+        later one has what sbatch leaves of the one before it, and its own lines over that.
         """
-        outside = (
-            [*from_environment(self.options, self.environ), *self.typed] if not component else []
-        )
-        return [*self.script.components[component], *outside]
+        own = self.script.components[component]
+        if component:
+            before = self.given(component - 1)
+            return [*(one for one in before if one.option.name in _CARRIED), *own]
+        return [*own, *from_environment(self.options, self.environ), *self.typed]
 
     def has(self, name: str) -> bool:
         """Whether an option of the client's own was given."""

@@ -210,6 +210,27 @@ def test_a_sign_in_that_ends_while_a_job_is_waited_for_leaves_the_job_and_says_h
     assert site.targets().count(SUBMIT) == 1
 
 
+def test_a_task_that_slurmctld_forgets_before_the_last_one_ends_keeps_its_code(
+    site: ScriptedGateway, tmp_path: Path
+) -> None:
+    def tasks(*states: tuple[int, str, int]) -> Told:
+        jobs = [
+            {
+                "job_id": 7 + task,
+                "array_job_id": 7,
+                "array_task_id": task,
+                "job_state": state,
+                "exit_code": code << 8,
+            }
+            for task, state, code in states
+        ]
+        return Told(200, {"jobs": jobs})
+
+    first = tasks((1, "FAILED", 3), (2, "RUNNING", 0))
+    site.tell("GET /slurm/v0.0.42/job/7", first, tasks((2, "COMPLETED", 0)))
+    assert typed(site.url, tmp_path, "watch", "7").exit_code == 3
+
+
 def test_two_terminals_that_renew_at_once_renew_once(site: ScriptedGateway, tmp_path: Path) -> None:
     """As processes of their own, as terminals are; the provider would end the sign-in at a second use."""
     signed_in(site, tmp_path)

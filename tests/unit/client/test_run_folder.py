@@ -353,6 +353,35 @@ def test_what_slurmctld_forgot_is_looked_up_in_the_accounting(
     assert answer_of(folder / place / "job.sh")["state"] == state
 
 
+@pytest.mark.parametrize(
+    ("accounting", "place", "code"),
+    [
+        ([("COMPLETED", 0), ("FAILED", 4), ("COMPLETED", 0)], "failed", 4),
+        ([("COMPLETED", 0), ("COMPLETED", 0), ("RUNNING", 0)], "done", 0),
+        (None, "done", 0),
+    ],
+    ids=["a task failed", "it comes later", "no accounting"],
+)
+def test_a_task_that_slurmctld_forgot_counts_too(
+    site: FolderGateway,
+    folder: Path,
+    accounting: list[tuple[str, int]] | None,
+    place: str,
+    code: int,
+) -> None:
+    drop(folder, "array.sh")
+    task = {"job_id": 3, "array_job_id": 1, "array_task_id": 2, "job_state": "COMPLETED"}
+    site.tell(JOB, Told(200, {"jobs": [task]}))
+    if accounting is not None:
+        records = [
+            {"job_id": 1, "state": {"current": state}, "exit_code": {"return_code": number}}
+            for state, number in accounting
+        ]
+        site.tell("GET /slurmdb/v0.0.42/job/1", Told(200, {"jobs": records}))
+    work(site.url, folder)
+    assert answer_of(folder / place / "array.sh")["exit_code"] == code
+
+
 def test_what_a_kill_left_of_the_last_line_is_no_line(tmp_path: Path) -> None:
     file = tmp_path / "journal"
     Journal(file).note("k1", name="a", job_id=7)
@@ -362,6 +391,37 @@ def test_what_a_kill_left_of_the_last_line_is_no_line(tmp_path: Path) -> None:
     assert (item.name, item.job_id, item.filed) == ("a", 7, False)
     Journal(file).note("k1", filed=True)
     assert Journal(file).open_items() == []
+
+
+def test_a_journal_stays_as_long_as_what_is_open(tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    journal = Journal(file, most_lines=10)
+    journal.note("open", name="open.sh", job_id=7)
+    for number in range(200):
+        journal.note(f"k{number}", name="job.sh")
+        journal.note(f"k{number}", filed=True)
+        assert file.read_bytes().count(b"\n") <= 12
+    (item,) = Journal(file).open_items()
+    assert (item.key, item.name, item.job_id) == ("open", "open.sh", 7)
+
+
+def test_a_key_that_was_filed_and_forgotten_does_not_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    journal = Journal(file, most_lines=3)
+    journal.note("k", name="job.sh")
+    journal.note("k", job_id=1)
+    journal.note("k", filed=True)
+    assert file.read_bytes() == b""
+    assert Journal(file).open_items() == []
+
+
+def test_of_many_files_no_more_are_looked_into_than_there_is_room_for(folder: Path) -> None:
+    for number in range(50):
+        (folder / f"{number:02}.sh").write_text("#!/bin/sh\n")
+    incoming = Incoming(folder, 0.0)
+    seen = incoming.look(3)
+    assert (len(seen.whole), seen.waiting) == (3, 47)
+    assert incoming.look(0).whole == incoming.look(-1).whole == []
 
 
 @pytest.mark.parametrize("line", [b"\x00\n", b"[]\n", b"{}\n", b'{"key": 7}\n', b"\xff\n"])

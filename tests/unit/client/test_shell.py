@@ -60,6 +60,24 @@ def test_mandoc_finds_nothing_to_say() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_what_is_typed(tmp_path: Path) -> None:
+    """Its completion widgets run in a terminal only: what they call is called, and that they are there is looked at."""
+    typed = (
+        "autoload -Uz compinit && compinit -u -D\n"
+        'eval "$(slurm-gateway completion zsh)"\n'
+        "print -r -- $_comps[slurm-gateway]\n"
+        'COMP_WORDS="slurm-gateway run-folder --at" COMP_CWORD=2'
+        " _SLURM_GATEWAY_COMPLETE=zsh_complete slurm-gateway\n"
+    )
+    environ = {"PATH": f"{PROGRAM.parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["zsh", "-f", "-c", typed], env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[0] == "_slurm_gateway_completion"
+    assert "--at-once" in done.stdout.splitlines()
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish_completes_what_is_typed(tmp_path: Path) -> None:
     typed = "slurm-gateway completion fish | source; complete -C 'slurm-gateway run-folder --at'"

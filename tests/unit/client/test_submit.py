@@ -143,6 +143,18 @@ def test_a_heterogeneous_job_has_a_description_for_each_component() -> None:
     assert "job" not in body
 
 
+def test_a_later_component_takes_over_what_sbatch_carries_on_and_nothing_else() -> None:
+    lines = ("-t 5 -A research -n 4 -p gpu", "hetjob", "-t 7 -c 2", "hetjob", "-n 1")
+    text = "#!/bin/sh\n" + "".join(f"#SBATCH {line}\n" for line in lines)
+    jobs = body_of(text, "-D /tmp --qos high", 38, {"SBATCH_COMMENT": "x"})["jobs"]
+    assert [job["time_limit"] for job in jobs] == [5, 7, 7]
+    assert [job["account"] for job in jobs] == ["research"] * 3
+    assert [job["qos"] for job in jobs] == ["high"] * 3
+    assert [job.get("tasks") for job in jobs] == [4, None, 1]
+    assert [job.get("partition") for job in jobs] == ["gpu", None, None]
+    assert [job.get("cpus_per_task") for job in jobs] == [None, 2, None]
+
+
 @pytest.mark.parametrize(
     ("wish", "variables"),
     [

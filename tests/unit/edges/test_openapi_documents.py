@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from gateway.denial import Denied, Reason
-from gateway.edges.openapi_documents import FORMS, OpenapiDocuments, Terms, has_tag
+from gateway.edges.openapi_documents import FORMS, OpenapiDocuments, Terms
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission, Grant, Identity, Lease, Risk
 from gateway.openapi.own_part import Publisher
+from gateway.stages.cache import has_tag
 from gateway.stages.forward import own_head
 from tests.fakes import FakeClock, FakeLease, make_call
 from tests.unit.openapi.documents import document, raw

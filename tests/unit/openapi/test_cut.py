@@ -45,7 +45,8 @@ def test_only_what_is_permitted_is_left_and_only_what_that_needs() -> None:
 def test_query_parameters_that_would_be_refused_are_left_out() -> None:
     made = cut_for({JOBS: frozenset({"users"}), CANCEL: frozenset()})
     parameters = made["paths"]["/slurmdb/v0.0.42/jobs"]["get"]["parameters"]
-    assert [one["name"] for one in parameters] == ["users"]
+    names = [one["name"] for one in parameters]
+    assert [name for name in names if not name.startswith("gateway.")] == ["users"]
     assert (parameters[0]["style"], parameters[0]["explode"]) == ("form", False)
     (job_id,) = made["paths"]["/slurm/v0.0.42/job/{job_id}"]["delete"]["parameters"]
     assert (job_id["name"], job_id["style"], job_id["required"]) == ("job_id", "simple", True)
@@ -130,3 +131,18 @@ def test_a_document_is_made_without_changing_its_source() -> None:
     first = orjson.dumps(cut(source, lambda *_: frozenset(), publisher))
     assert orjson.dumps(cut(source, lambda *_: frozenset(), publisher)) == first
     assert orjson.dumps([dict(one.body) for one in source.operations]) == before
+
+
+def test_lists_have_the_parameters_by_which_parts_of_them_are_asked_for() -> None:
+    made = cut_for({JOBS: frozenset(), CANCEL: frozenset()})
+    parameters = {
+        one["name"]: one for one in made["paths"]["/slurmdb/v0.0.42/jobs"]["get"]["parameters"]
+    }
+    assert list(parameters) == [
+        f"gateway.{name}"
+        for name in ("user", "state", "partition", "account", "fields", "limit", "cursor")
+    ]
+    assert "RUNNING" in parameters["gateway.state"]["schema"]["items"]["enum"]
+    assert all(one["explode"] is False and one["description"] for one in parameters.values())
+    (job_id,) = made["paths"]["/slurm/v0.0.42/job/{job_id}"]["delete"]["parameters"]
+    assert job_id["name"] == "job_id"

@@ -188,6 +188,34 @@ async def test_a_remembered_token_is_refused_once_the_deny_list_names_it() -> No
     await scene.sees(token)
 
 
+@pytest.mark.parametrize("ends", ["nothing", "denied", "key gone", "expired", "pushed out"])
+async def test_an_identity_holds_for_as_long_as_its_token_would_pass_again(ends: str) -> None:
+    """Without waiting: what has been forgotten does not hold either."""
+    scene = Scene(cached_tokens=1)
+    token = good_token()
+    request, identity = bearing(token), await scene.sees(token)
+    assert scene.stage.holds(request, identity)
+    match ends:
+        case "denied":
+            scene.deny_list.subjects.add("subject-of-alice")
+        case "key gone":
+            scene.keys.publish()
+        case "expired":
+            scene.clock.advance(100_000)
+        case "pushed out":
+            await scene.sees(good_token(jti="token-2"))
+    assert scene.stage.holds(request, identity) == (ends == "nothing")
+
+
+async def test_nothing_holds_for_another_token_another_identity_or_none() -> None:
+    scene = Scene()
+    token, other = good_token(), good_token(jti="token-2")
+    identity, another = await scene.sees(token), await scene.sees(other)
+    assert not scene.stage.holds(bearing(token), another)
+    assert not scene.stage.holds(bearing(other), identity)
+    assert not scene.stage.holds(make_request(bearer=None), identity)
+
+
 async def test_the_deny_list_refuses_a_token_that_was_never_seen() -> None:
     scene = Scene()
     scene.deny_list.subjects.add("subject-of-alice")

@@ -302,6 +302,18 @@ async def test_a_name_that_may_change_is_asked_for_again_within_a_second() -> No
     assert (await stage(identity)).name == "bob"
 
 
+async def test_a_user_holds_while_it_is_remembered_and_for_its_identity_alone() -> None:
+    clock, source = FakeClock(), FixedName("alice", may_change=True)
+    stage = map_user(rule(source), clock=clock)
+    identity, other = make_identity(), make_identity()
+    user = await stage(identity)
+    assert stage.holds(identity, user)
+    assert not stage.holds(other, user)
+    assert not stage.holds(identity, await stage(other))
+    clock.advance(TABLE_SECONDS)
+    assert not stage.holds(identity, user)
+
+
 async def test_a_refusal_is_not_remembered() -> None:
     directory, identity = FakeDirectory(), make_identity()
     stage = map_user(directory=directory)

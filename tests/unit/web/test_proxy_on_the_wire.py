@@ -11,7 +11,7 @@ import pytest
 from gateway.denial import Denied, Reason
 from gateway.edges.late_writes import LateWrites
 from gateway.edges.slots import FairSlots
-from gateway.model import AuthorizedCall, Identity, Lease
+from gateway.model import Admission, AuthorizedCall, Identity, Lease
 from gateway.request.request_id import RequestIds
 from gateway.web.configured_protocol import ProtocolLimits, hardened_protocol
 from gateway.web.express import Express
@@ -107,7 +107,11 @@ async def gateway(
             def limit(identity: Identity, call: AuthorizedCall) -> Callable[[], Lease]:
                 return lambda: at_once(pipeline.limit(identity, call))
 
-            express = Express(pipeline, client.slurmrestd, seats, now, ids, enter, ended, limit)
+            def holds(_: Admission) -> bool:
+                return not {"authenticate", "map_user"} & world.fails.keys()
+
+            ways = (enter, ended, limit, holds)
+            express = Express(pipeline, client.slurmrestd, seats, now, ids, *ways)
             world.serving = replace(world.serving, express=express, ended=ended)
         protocol = hardened_protocol(
             ProtocolLimits(),

@@ -251,7 +251,7 @@ async def test_a_fault_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 async def in_the_queue(at: Gateway, one: Caller, two: Caller) -> None:
     """`one` holds the only slot, `two` waits for it."""
     one.writer.write(GET)
-    await settled(lambda: len(at.server.seen) == 3)
+    await settled(lambda: len(at.server.seen) == 4)
     two.writer.write(GET)
     await settled(lambda: at.rides == 2)
 
@@ -265,7 +265,7 @@ async def test_who_waited_longer_than_a_decision_stands_gets_a_new_credential(
 
     async def play(wire: Wire) -> None:
         while await wire.request() is not None:
-            if len(wire._seen) > 2:
+            if len(wire._seen) > 3:
                 await gate.wait()
             await wire.send(FIRST)
 
@@ -285,8 +285,8 @@ async def test_who_waited_longer_than_a_decision_stands_gets_a_new_credential(
         assert (await one.answer())[0] == 200
         assert (await two.answer())[0] == (401 if is_refused else 200)
         tokens = [seen.token for seen in at.server.seen]
-        assert tokens[2] == "canary-slurm-token"
-        assert tokens[3:] == ([] if is_refused else ["a-new-one"])
+        assert tokens[3] == "canary-slurm-token"
+        assert tokens[4:] == ([] if is_refused else ["a-new-one"])
         assert sorted(record.granted for record in at.world.records) == [not is_refused, True]
 
 

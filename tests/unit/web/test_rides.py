@@ -17,7 +17,7 @@ from gateway.stages.forward import Patience, with_length
 from tests.fakes import make_identity
 from tests.scripted_upstream import Script, Seen, Wire, answer, answering
 from tests.unit.web.test_proxy_on_the_wire import BIG, GET, Caller, Gateway, gateway
-from tests.upstream_kit import CANCEL, READ, settled
+from tests.upstream_kit import CANCEL, READ, SUBMIT, settled
 
 ON_BOTH_LOOPS = True
 FIRST = answer(b'{"first":1}')
@@ -27,14 +27,13 @@ FIRST = answer(b'{"first":1}')
 async def primed(
     script: Script, *, callers: int = 1, seats: FairSlots | None = None, **options: Any
 ) -> AsyncIterator[tuple[Gateway, list[Caller]]]:
-    """Connections that have had an answer to GET, so that the next one rides."""
+    """Connections that have had an answer to GET, and one of them two, so that the next one rides."""
     seats = seats or FairSlots(8, 100, 5.0)
     async with gateway(script, seats=seats, **options) as at:
-        found = []
-        for _ in range(callers):
-            caller = await at.call(GET)
+        found = [await at.call() for _ in range(callers)]
+        for caller in [*found, found[0]]:
+            caller.writer.write(GET)
             assert (await caller.answer())[2] == b'{"first":1}'
-            found.append(caller)
         await asyncio.sleep(0)
         at.world.records.clear()
         at.visits = at.rides = at.world.ended = 0
@@ -48,9 +47,16 @@ async def primed(
 
 
 def then(*replies: bytes) -> Script:
-    """The first answer on the first connection, then these, over all connections; errors close."""
-    left = [FIRST, *replies]
+    """What one caller is primed with, then these, over all connections; errors close."""
+    left = [FIRST, FIRST, *replies]
     return answering(lambda _: left.pop(0) if left else answer())
+
+
+async def prime(wire: Wire) -> None:
+    """What one caller is primed with."""
+    for _ in range(2):
+        await wire.request()
+        await wire.send(FIRST)
 
 
 async def test_repeats_ride() -> None:
@@ -75,13 +81,87 @@ async def test_repeats_ride() -> None:
             assert record.total_seconds > 0
 
 
-async def test_another_head_does_not_ride() -> None:
+async def test_another_head_does_not_ride_and_ends_no_decision_on_the_first() -> None:
     other = GET.replace(b"jobs", b"ping")
     async with primed(then()) as (at, (caller,)):
         for data in (other, GET):
             caller.writer.write(data)
             assert (await caller.answer())[0] == 200
+        assert (at.visits, at.rides) == (1, 1)
+
+
+async def test_a_decision_serves_other_connections_the_first_request_included() -> None:
+    async with primed(then()) as (at, _):
+        for _ in range(3):
+            caller = await at.call(GET)
+            assert (await caller.answer())[0] == 200
+        assert (at.visits, at.rides) == (0, 3)
+
+
+async def test_who_is_the_first_on_a_connection_may_hang_up_too() -> None:
+    async with primed(silent) as (at, _):
+        caller = await at.call(GET)
+        await settled(lambda: len(at.server.seen) == 3)
+        caller.hang_up()
+        await settled(lambda: at.codes == ["client-closed"])
+        await settled(lambda: at.server.live == 0)
+
+
+async def test_from_another_address_nothing_rides() -> None:
+    async with primed(then()) as (at, _):
+        for _ in range(2):
+            there = asyncio.open_connection("127.0.0.1", at.port, local_addr=("127.0.0.2", 0))
+            caller = Caller(*await there)
+            at.callers.append(caller)
+            caller.writer.write(GET)
+            assert (await caller.answer())[0] == 200
         assert (at.visits, at.rides) == (2, 0)
+        assert [record.client_address for record in at.world.records] == ["127.0.0.2"] * 2
+
+
+async def test_a_body_that_reads_like_a_known_head_is_a_body() -> None:
+    """In packets of their own, so that exactly those bytes come at once."""
+    post = GET.replace(b"GET", b"POST").replace(
+        b"\r\n\r\n", b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(GET)
+    )
+    async with primed(then()) as (at, (caller,)):
+        at.world.call = SUBMIT
+        seen = len(at.server.seen)
+        caller.writer.write(post)
+        await settled(lambda: at.visits == 1)
+        caller.writer.write(GET)
+        assert (await caller.answer())[0] == 200
+        assert [each.body for each in at.server.seen[seen:]] == [GET]
+        assert (at.visits, at.rides) == (1, 0)
+
+
+async def test_the_end_of_a_head_that_reads_like_a_known_one_is_its_end() -> None:
+    async with primed(then()) as (at, (caller,)):
+        caller.writer.write(b"GET /slurm/v0.0.38/ping HTTP/1.1\r\nX-Odd: ")
+        await asyncio.sleep(0.02)
+        caller.writer.write(GET)
+        assert (await caller.answer())[0] == 200
+        assert (at.visits, at.rides) == (1, 0)
+
+
+async def test_one_of_many_renews_a_decision_before_it_ends() -> None:
+    async with primed(then()) as (at, (caller,)):
+        for turn, after in enumerate((0.85, 0.85, 1.1), 1):
+            at.world.time += after
+            for _ in range(4):
+                caller.writer.write(GET)
+                assert (await caller.answer())[0] == 200
+            assert (at.visits, at.rides) == (turn, 3 * turn)
+
+
+async def test_a_renewal_that_is_refused_ends_the_decision_for_all() -> None:
+    async with primed(answering(lambda _: FIRST), callers=2) as (at, (one, two)):
+        at.world.time += 0.85
+        at.world.fails = {"authorize": Denied(Reason.OPERATION_UNLISTED)}
+        for caller in (one, two, one):
+            caller.writer.write(GET)
+            assert (await caller.answer())[0] == 403
+        assert (at.visits, at.rides) == (3, 0)
 
 
 async def test_pipelined_repeats_are_answered_in_order() -> None:
@@ -184,9 +264,8 @@ async def test_a_large_answer_arrives_byte_for_byte() -> None:
 
 async def test_a_connection_that_had_gone_stale_costs_one_retry() -> None:
     async def play(wire: Wire) -> None:
-        if await wire.request() is not None:
-            await wire.send(FIRST)
         if wire.number == 1:
+            await prime(wire)
             await wire.request()
             wire.reset()
             return
@@ -196,26 +275,24 @@ async def test_a_connection_that_had_gone_stale_costs_one_retry() -> None:
     async with primed(play) as (at, (caller,)):
         caller.writer.write(GET)
         assert (await caller.answer())[0] == 200
-        assert (at.rides, len(at.server.seen), at.codes) == (1, 3, [""])
+        assert (at.rides, len(at.server.seen), at.codes) == (1, 4, [""])
 
 
 async def test_a_connection_that_has_ended_is_not_used() -> None:
     async def play(wire: Wire) -> None:
-        await wire.request()
-        await wire.send(FIRST)
+        await prime(wire)
         wire.writer.close()
 
     async with primed(play) as (at, (caller,)):
         await settled(lambda: at.server.live == 0)
         caller.writer.write(GET)
         assert (await caller.answer())[0] == 200
-        assert (at.rides, len(at.server.seen)) == (1, 2)
+        assert (at.rides, len(at.server.seen)) == (1, 3)
 
 
 async def test_an_answer_that_breaks_off_is_seen_to_break_off() -> None:
     async def play(wire: Wire) -> None:
-        await wire.request()
-        await wire.send(FIRST)
+        await prime(wire)
         await wire.request()
         await wire.send(answer(b"x" * 100_000, length=500_000))
         wire.writer.close()
@@ -229,8 +306,7 @@ async def test_an_answer_that_breaks_off_is_seen_to_break_off() -> None:
 
 
 async def silent(wire: Wire) -> None:
-    await wire.request()
-    await wire.send(FIRST)
+    await prime(wire)
     await wire.request()
     await wire.ended()
 
@@ -238,7 +314,7 @@ async def silent(wire: Wire) -> None:
 async def test_who_hangs_up_frees_slurmrestd() -> None:
     async with primed(silent) as (at, (caller,)):
         caller.writer.write(GET)
-        await settled(lambda: len(at.server.seen) == 2)
+        await settled(lambda: len(at.server.seen) == 3)
         caller.hang_up()
         await settled(lambda: at.codes == ["client-closed"])
         await settled(lambda: at.server.live == 0)
@@ -262,14 +338,14 @@ async def one_seat(
 
     async def play(wire: Wire) -> None:
         while (seen := await wire.request()) is not None:
-            if len(wire._seen) > 2:
+            if len(wire._seen) > 3:
                 await gate.wait()
             await wire.send(FIRST)
             del seen
 
     async with primed(play, callers=2, seats=FairSlots(1, queue, seconds)) as (at, (one, two)):
         one.writer.write(GET)
-        await settled(lambda: len(at.server.seen) == 3)
+        await settled(lambda: len(at.server.seen) == 4)
         two.writer.write(GET)
         await settled(lambda: at.rides == 2)
         await act(at, one, two, gate)
@@ -279,10 +355,10 @@ async def one_seat(
 
 async def test_who_waits_for_a_slot_gets_it() -> None:
     async def act(at: Gateway, one: Caller, two: Caller, gate: asyncio.Event) -> None:
-        assert len(at.server.seen) == 3
+        assert len(at.server.seen) == 4
         gate.set()
         assert (await two.answer())[0] == 200
-        assert len(at.server.seen) == 4
+        assert len(at.server.seen) == 5
 
     await one_seat(act)
 
@@ -324,7 +400,7 @@ async def test_a_stage_that_says_no(stage: str, status: int) -> None:
         assert (await caller.answer())[0] == status
         assert at.codes == [reason.code]
         assert not at.world.records[0].granted
-        assert len(at.server.seen) == 1
+        assert len(at.server.seen) == 2
 
 
 async def test_an_audit_that_has_to_wait_is_waited_for() -> None:
@@ -336,7 +412,7 @@ async def test_an_audit_that_has_to_wait_is_waited_for() -> None:
             await asyncio.wait_for(caller.reader.readexactly(1), 0.05)
         at.world.closing.set()
         assert (await caller.answer())[0] == 200
-        assert at.world.opened == 2
+        assert at.world.opened == 3
 
 
 @pytest.mark.parametrize("stage", ["open", "close"])
@@ -353,8 +429,7 @@ async def test_a_server_that_stops_waits_for_it() -> None:
     gate = asyncio.Event()
 
     async def play(wire: Wire) -> None:
-        await wire.request()
-        await wire.send(FIRST)
+        await prime(wire)
         await wire.request()
         await gate.wait()
         await wire.send(answer())
@@ -362,7 +437,7 @@ async def test_a_server_that_stops_waits_for_it() -> None:
 
     async with primed(play) as (at, (caller,)):
         caller.writer.write(GET)
-        await settled(lambda: len(at.server.seen) == 2)
+        await settled(lambda: len(at.server.seen) == 3)
         stopping = asyncio.create_task(at.listener.stop(5.0))
         await asyncio.sleep(0.2)
         assert not stopping.done()
@@ -375,7 +450,7 @@ async def test_a_server_that_stops_waits_for_it() -> None:
 async def test_a_server_that_can_wait_no_longer_cuts_it_off() -> None:
     async with primed(silent) as (at, (caller,)):
         caller.writer.write(GET)
-        await settled(lambda: len(at.server.seen) == 2)
+        await settled(lambda: len(at.server.seen) == 3)
         await asyncio.wait_for(at.listener.stop(0.1), 3)
         await settled(lambda: len(at.codes) == 1)
         (record,) = at.world.records

@@ -1,0 +1,163 @@
+"""(Admission with a Selection, Answer of slurmrestd) -> an Answer with what is wanted of its list.
+
+As a stream: memory holds what is wanted, and no more, whatever the length of the answer.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import orjson
+
+from gateway.denial import Denied, Reason
+from gateway.edges.upstream_answer import Answer
+from gateway.model import Admission, Selection
+from gateway.slurm_api.job_list import JobList, ListRefused, ListTooLarge
+from gateway.slurm_api.list_index import ListIndex
+from gateway.slurm_api.selecting import (
+    Collector,
+    FieldCheck,
+    FieldUnknown,
+    FilterUnknown,
+    Page,
+    TooMuch,
+)
+from gateway.slurm_api.selection import LISTINGS, PREFIX, Matcher
+from gateway.stages.forward import AnswerHead, own_head
+
+MOST_BYTES = 33_554_432
+_MOST_ENVELOPE_BYTES = 1_048_576
+_MOST_ITEM_BYTES = 4_194_304
+_SLICE_BYTES = 65_536
+_MOST_NAMED = 100
+_ITEMS_AT_ONCE = 1000
+_OK = 200
+
+
+def selection_of(admission: Admission) -> Selection:
+    """Asked only where there is one."""
+    selection = admission.call.selection
+    if selection is None:
+        raise RuntimeError("nothing is selected")
+    return selection
+
+
+def collector_for(admission: Admission) -> Collector:
+    """Nothing collected yet."""
+    selection, user = selection_of(admission), admission.user
+    return Collector(selection, Matcher(selection, user.name, user.uid), MOST_BYTES)
+
+
+async def select_streamed(admission: Admission, answer: Answer) -> Answer:
+    """Errors of slurmrestd go through as they are. Raises Denied: PARAMETER_INVALID for a field that is none,
+    LIST_TOO_LARGE, UPSTREAM_INVALID; or UpstreamFailed.
+    """
+    if answer.head.status != _OK:
+        return answer
+    try:
+        body, page = await _Selecting(admission).run(answer)
+    except (FieldUnknown, FilterUnknown, TooMuch, ListRefused) as error:
+        raise refusal(error) from None
+    selected = Answer(with_headers(answer.head, len(body), page), body)
+    selected.seconds = answer.seconds
+    answer.close()
+    return selected
+
+
+class _Selecting:
+    def __init__(self, admission: Admission) -> None:
+        selection = selection_of(admission)
+        self._collector = collector_for(admission)
+        self._check = FieldCheck(selection)
+        self._items = JobList(
+            self._take,
+            most_bytes=_MOST_ENVELOPE_BYTES,
+            most_job_bytes=_MOST_ITEM_BYTES,
+            member=LISTINGS[selection.operation].member,
+        )
+
+    def _take(self, raw: bytes) -> bool:
+        """Nothing stays where it was: the page is put in at the end."""
+        try:
+            item: dict[str, Any] = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise ListRefused("an item that is no JSON") from None
+        if not self._check.is_done:
+            self._check.look(item)
+        self._collector.offer(item, len(raw), lambda: raw)
+        return False
+
+    async def run(self, answer: Answer) -> tuple[bytes, Page]:
+        if answer.whole is not None:
+            await self._feed(answer.whole)
+        while not answer.is_over:
+            await self._feed(await answer.read())
+        envelope, at = self._items.finish(), self._items.list_at
+        if not at:
+            raise ListRefused("no list")
+        self._check.finish()
+        page = self._collector.page()
+        return put_in(envelope, at, at, page), page
+
+    async def _feed(self, piece: bytes) -> None:
+        """In slices, between which other requests are served."""
+        for begin in range(0, len(piece), _SLICE_BYTES):
+            self._items.feed(piece[begin : begin + _SLICE_BYTES])
+            await asyncio.sleep(0)
+
+
+async def index_of(admission: Admission, body: bytes) -> ListIndex:
+    """Where the items of a whole list are. Raises ListUnreadable."""
+    index = ListIndex(body, LISTINGS[selection_of(admission).operation])
+    while not index.is_whole:
+        index.step(_SLICE_BYTES)
+        await asyncio.sleep(0)
+    return index
+
+
+async def select_indexed(admission: Admission, index: ListIndex) -> Page:
+    """The same as the stream's, of a list whose items are known.
+
+    Raises FieldUnknown, FilterUnknown, TooMuch, JSONDecodeError.
+    """
+    collector, body, selection = collector_for(admission), index.body, selection_of(admission)
+    check = FieldCheck(selection)
+    for item in index.items:
+        if check.is_done:
+            break
+        check.look(orjson.loads(body[item.begin : item.end]))
+    check.finish()
+    for count, (begin, end, summary) in enumerate(index.candidates(selection)):
+        collector.offer(summary, end - begin, partial(_cut, body, begin, end))
+        if not count % _ITEMS_AT_ONCE:
+            await asyncio.sleep(0)
+    return collector.page()
+
+
+def _cut(body: bytes, begin: int, end: int) -> bytes:
+    return body[begin:end]
+
+
+def put_in(body: bytes, begin: int, end: int, page: Page) -> bytes:
+    """The envelope as it came, around the items of the page."""
+    return b"".join((body[:begin], b",".join(page.items), body[end:]))
+
+
+def with_headers(head: AnswerHead, length: int, page: Page) -> AnswerHead:
+    """The same head for the page."""
+    headers = tuple(pair for pair in head.headers if pair[0] != b"content-length")
+    return own_head(_OK, length, (*headers, *page.headers))
+
+
+def refusal(error: ValueError) -> Denied:
+    """Why there is no such page."""
+    if isinstance(error, FieldUnknown):
+        known = ", ".join(error.known[:_MOST_NAMED])
+        detail = f"{PREFIX}fields: {error.path[:128]} is no field here. Known: {known}."
+        return Denied(Reason.PARAMETER_INVALID, f"{PREFIX}fields", detail=detail)
+    if isinstance(error, FilterUnknown):
+        detail = f"{PREFIX}{error}: nothing here says that in this API version."
+        return Denied(Reason.PARAMETER_INVALID, f"{PREFIX}{error}", detail=detail)
+    if isinstance(error, TooMuch | ListTooLarge):
+        return Denied(Reason.LIST_TOO_LARGE, "selected items")
+    return Denied(Reason.UPSTREAM_INVALID, f"selection: {error}")

@@ -1,0 +1,149 @@
+"""Parameters `gateway.` before real releases: parts of lists in every version, with a cache and without one."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from lab.gateway import Answer, GatewayProcess
+from lab.identity_provider import IdentityProvider
+from lab.slurm import SlurmRelease
+from lab.submission import submission
+
+SCRIPT = "#!/bin/sh\nsleep 300\n"
+CACHES = {"kept": {"cache": {"enabled": True}}, "streamed": {"cache": {"enabled": False}}}
+
+
+class Site:
+    """One gateway, one token, some held jobs of alice's."""
+
+    def __init__(self, release: SlurmRelease, gateway: GatewayProcess, token: str) -> None:
+        self.release, self.gateway, self.token = release, gateway, token
+        self.jobs: list[int] = []
+
+    def get(self, path: str, /, base: str = "/slurm", version: str = "", **query: str) -> Answer:
+        version = version or self.release.api_versions[0]
+        text = "&".join(f"gateway.{name}={quote(value)}" for name, value in query.items())
+        target = f"{base}/{version}{path}{'?' * bool(text)}{text}"
+        return self.gateway.ask("GET", target, self.token)
+
+    def submit(self) -> None:
+        version = self.release.api_versions[0]
+        body = submission(version, SCRIPT, hold=True)
+        answer = self.gateway.ask("POST", f"/slurm/{version}/job/submit", self.token, body)
+        assert answer.status == 200, answer.body
+        self.jobs.append(int(answer.json()["job_id"]))
+
+
+@pytest.fixture(params=list(CACHES))
+def site(
+    request: pytest.FixtureRequest,
+    slurm_release: SlurmRelease,
+    gateway: Callable[..., GatewayProcess],
+    identity_provider: IdentityProvider,
+) -> Iterator[Site]:
+    at = gateway(slurm_release, CACHES[request.param])
+    found = Site(slurm_release, at, identity_provider.token_for("alice"))
+    for _ in range(3):
+        found.submit()
+    yield found
+    for job_id in found.jobs:
+        path = f"/slurm/{slurm_release.api_versions[0]}/job/{job_id}"
+        at.ask("DELETE", path, found.token)
+
+
+def jobs_in(answer: Answer) -> list[dict[str, Any]]:
+    assert answer.status == 200, answer.body
+    found: list[dict[str, Any]] = answer.json()["jobs"]
+    return found
+
+
+def test_own_jobs_of_a_state_with_few_fields_in_every_version(site: Site) -> None:
+    for version in site.release.api_versions:
+        shown = site.get(
+            "/jobs",
+            version=version,
+            user="alice",
+            state="PENDING",
+            fields="job_id,user_name,job_state",
+        )
+        found = {int(job["job_id"]): job for job in jobs_in(shown)}
+        assert set(site.jobs) <= set(found)
+        assert int(shown.headers["Gateway-Total"]) == len(jobs_in(shown))
+        for job in found.values():
+            assert set(job) == {"job_id", "user_name", "job_state"}
+            assert job["user_name"] in ("alice", "")  # 20.11 gives the number alone
+            assert "PENDING" in job["job_state"]
+        others = jobs_in(site.get("/jobs", version=version, user="nobody-of-that-name"))
+        assert others == []
+
+
+def test_the_envelope_stays_as_slurmrestd_gives_it(site: Site) -> None:
+    whole, part = site.get("/jobs").json(), site.get("/jobs", user="alice").json()
+    assert list(whole) == list(part)
+    by_id = {job["job_id"]: job for job in whole["jobs"]}
+    assert [job for job in part["jobs"] if job["job_id"] in site.jobs] == [
+        by_id[job_id] for job_id in site.jobs
+    ]
+
+
+def test_pages_have_every_job_once(site: Site) -> None:
+    """Others may submit meanwhile; alice's own three are there, each once, in their order."""
+    seen: list[int] = []
+    query = {"user": "alice", "fields": "job_id", "limit": "2"}
+    for _ in range(1000):
+        page = site.get("/jobs", **query)
+        assert len(jobs_in(page)) <= 2
+        seen += [int(job["job_id"]) for job in jobs_in(page)]
+        if page.headers["Gateway-Cursor"] is None:
+            break
+        query["cursor"] = str(page.headers["Gateway-Cursor"])
+    assert [job_id for job_id in seen if job_id in site.jobs] == site.jobs
+
+
+@pytest.mark.parametrize("path", ["/nodes", "/partitions"])
+def test_nodes_and_partitions_are_lists_too(site: Site, path: str) -> None:
+    for version in site.release.api_versions:
+        answer = site.get(path, version=version, fields="name", limit="1")
+        assert answer.status == 200, answer.body
+        (item,) = answer.json()[path[1:]]
+        assert set(item) == {"name"}
+
+
+def test_a_node_is_found_by_its_state_and_its_partition(site: Site) -> None:
+    for version in site.release.api_versions:
+        states = "IDLE,MIXED,ALLOCATED,COMPLETING,UNKNOWN"
+        assert site.get("/nodes", version=version, state=states).json()["nodes"]
+        assert not site.get("/nodes", version=version, state="FUTURE").json()["nodes"]
+        by_partition = site.get("/nodes", version=version, partition="debug")
+        if site.release.name == "bullseye":  # its nodes do not say it
+            assert by_partition.json()["code"] == "parameter-invalid"
+            continue
+        assert by_partition.json()["nodes"]
+        assert not site.get("/nodes", version=version, partition="none").json()["nodes"]
+
+
+def test_the_accounting_is_a_list_too(site: Site) -> None:
+    for version in site.release.api_versions:
+        answer = site.get("/jobs", base="/slurmdb", version=version, user="alice", limit="5")
+        if answer.status == 403:  # the oldest version has no accounting
+            continue
+        users = {job.get("user") or job["association"]["user"] for job in jobs_in(answer)}
+        assert users <= {"alice"}
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "says"),
+    [
+        ({"fields": "job_id,nodez"}, "parameter-invalid", "job_state"),
+        ({"state": "RUNING"}, "parameter-invalid", "RUNNING"),
+        ({"colour": "red"}, "query-unlisted", "gateway.user"),
+    ],
+)
+def test_what_is_not_known_is_refused_with_what_is(
+    site: Site, query: dict[str, str], code: str, says: str
+) -> None:
+    answer = site.get("/jobs", **query)
+    assert (answer.status, answer.json()["code"]) == (400, code)
+    assert says in answer.json()["detail"]

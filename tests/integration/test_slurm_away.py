@@ -1,0 +1,57 @@
+"""slurmctld is stopped behind a real slurmrestd: one call finds out, the others are answered at once or refused."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from lab.gateway import Answer, GatewayProcess
+from lab.identity_provider import IdentityProvider
+from lab.slurm import SlurmRelease
+from lab.submission import submission
+
+SHORT = {
+    "cache": {"enabled": True, "seconds": 0.01, "stale_seconds": 3600.0, "pause_seconds": 20.0}
+}
+HEALED_SECONDS = 90.0
+
+
+@pytest.mark.disturbs_slurm
+@pytest.mark.parametrize("slurm_release", ["bookworm", "sid"], indirect=True)
+def test_reads_are_answered_from_memory_and_the_rest_is_refused_until_slurm_is_back(
+    slurm_release: SlurmRelease,
+    gateway: Callable[..., GatewayProcess],
+    identity_provider: IdentityProvider,
+) -> None:
+    at, version = gateway(slurm_release, SHORT), slurm_release.api_versions[0]
+    token = identity_provider.token_for("alice")
+
+    def ask(path: str, method: str = "GET", body: object = None) -> Answer:
+        return at.ask(method, f"/slurm/{version}{path}", token, body)
+
+    kept = ask("/jobs")
+    assert kept.status == 200
+    slurm_release.stop("slurmctld")
+    found = ask("/jobs")  # the one that finds out
+    assert found.status == 200, found.body
+    assert found.body == kept.body
+    assert "detail=slurm-unavailable" in str(found.headers["Cache-Status"])
+
+    refused = ask("/job/submit", "POST", submission(version, "#!/bin/sh\ntrue\n", hold=True))
+    assert (refused.status, refused.json()["code"]) == (503, "slurm-unavailable")
+    assert refused.json()["outcome"] == "not-run"
+    assert int(refused.headers["Retry-After"]) >= 1
+    record = at.audit_record(str(refused.headers["X-Request-Id"]))
+    assert (record["code"], record["upstream_ms"]) == ("slurm-unavailable", 0)
+    stale = ask("/jobs")
+    assert (stale.status, stale.body) == (200, kept.body)
+    assert at.audit_record(str(stale.headers["X-Request-Id"]))["note"].endswith(
+        "because Slurm did not answer"
+    )
+
+    slurm_release.start("slurmctld")
+    end = time.monotonic() + HEALED_SECONDS
+    while "detail" in str(ask("/jobs").headers["Cache-Status"]):
+        assert time.monotonic() < end, "it never asked again"
+        time.sleep(0.2)
+    assert ask("/ping").status == 200
