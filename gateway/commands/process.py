@@ -148,7 +148,8 @@ class Worker:
     def obey(self, orders: Orders) -> None:
         """One byte an order."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, _leave_be)  # unlike SIG_IGN, it is not what commands begin with
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         by_byte = {STOP: orders.stop, RELOAD: orders.reload, ROTATE: orders.rotate}
         loop = asyncio.get_running_loop()
 
@@ -179,6 +180,10 @@ class Worker:
             self._channel.sendall(json.dumps(facts).encode() + b"\n")
         except OSError:
             return
+
+
+def _leave_be(_number: int, _frame: object) -> None:
+    """The supervisor says what is to be done."""
 
 
 def prepare_worker_directory(config: Gateway, number: int) -> None:

@@ -27,6 +27,9 @@ _OWN_FILES = (
     f"{KEYS_FILE}-wal",
     f"{KEYS_FILE}-shm",
     SESSIONS_FILE,
+    "bindings.name",
+    ".bindings.name",
+    "worker-",
 )
 _OTHERS = 0o077
 

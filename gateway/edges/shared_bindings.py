@@ -6,6 +6,7 @@ nobody is bound, and nobody let in, until somebody has removed the file.
 """
 
 import json
+import os
 import secrets
 import time
 from hashlib import blake2b
@@ -84,6 +85,9 @@ class SharedBindings:
         name: bytes = await self._run("open", secrets.token_hex(16))
         draft = self._file.with_name(f".{NAME_FILE}.{secrets.token_hex(4)}")
         draft.write_text(f"{name.decode()}\n")
+        owner = self._file.parent.stat()
+        if owner.st_uid != os.geteuid():
+            os.chown(draft, owner.st_uid, owner.st_gid)  # an admin's command was the first to ask
         draft.replace(self._file)
         return name.decode()
 

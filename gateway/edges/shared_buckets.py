@@ -86,11 +86,12 @@ class SharedBuckets:
     async def _answer(self, batch: Sequence[_Asked]) -> None:
         try:
             found = await self._ask([one.key for one in batch], [one.rate for one in batch], "hit")
-        except StoreAway as away:
+        except Exception as error:  # noqa: BLE001 (whatever it is, nobody waits for ever)
             self._store.miss(self._use, len(batch) - 1)
+            away = StoreAway(str(error) or type(error).__name__)
             for one in batch:
                 if not one.answer.done():
-                    one.answer.set_exception(StoreAway(str(away)))
+                    one.answer.set_exception(away)
             return
         for one, counters in zip(batch, found, strict=True):
             if not one.answer.done():

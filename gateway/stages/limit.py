@@ -84,8 +84,11 @@ class Limit:
         refusal = await self._store.hit(rate, _counter(rate, key))
         if refusal is not None:
             raise too_fast(rate, refusal)
-        # no await since the store answered: the count is read and written in one step
-        self._running[key] = self._running.get(key, 0) + 1
+        # others may have come while the store was asked; from here on there is no await
+        running = self._running.get(key, 0)
+        if running >= self._concurrent:
+            raise self._too_many(running)
+        self._running[key] = running + 1
         return ConcurrencyLease(self._running, key)
 
     def of_repeats(self, identity: Identity, call: AuthorizedCall) -> Callable[[], Lease]:

@@ -192,3 +192,25 @@ async def test_what_must_be_right_is_doubted_while_the_store_is_away(
         case _:
             with pytest.raises(DirectoryDoubt):
                 await SharedBindings(away, tmp_path).bind(Binding("issuer", "1", "alice"))
+
+
+class Broken(Store):
+    """A store with a fault of its own."""
+
+    async def run(self, *_: object) -> object:
+        raise ZeroDivisionError
+
+
+async def test_a_fault_is_told_to_all_who_wait_for_it() -> None:
+    client = connect_to("unix:/nonexistent/store.sock", connections=1)
+    broken = Broken(
+        client, "x", errors=ERRORS, timeout_seconds=30, retry_seconds=60, monotonic=lambda: 0.0
+    )
+    rates = SharedBuckets(broken, "limits")
+    answers = await asyncio.gather(
+        *(rates.hit(HOUR, "a") for _ in range(3)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [StoreAway] * 3
+    with pytest.raises(StoreAway):
+        await rates.hit(HOUR, "a")
+    await broken.close()

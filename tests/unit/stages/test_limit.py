@@ -1,10 +1,12 @@
 """The limit stage: who pays for what, and what a refusal says."""
 
+import asyncio
+
 import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.model import Risk
-from gateway.stages.limit import Limit, Rate, charged_class
+from gateway.stages.limit import Limit, Rate, Refusal, charged_class
 from tests.fakes import FakeRateStore, make_call, make_identity
 
 RATES = {risk: Rate(risk.lower(), 2, 10) for risk in Risk}
@@ -109,3 +111,21 @@ async def test_repeats_are_capped_together_with_every_other_request() -> None:
     lease.release()
     once_more()
     assert limit._running == {make_identity().key: 1}
+
+
+class SlowStore(FakeRateStore):
+    """Answers after everybody has asked, as a store on another machine does."""
+
+    async def hit(self, rate: Rate, key: str) -> Refusal | None:
+        await asyncio.sleep(0)
+        return await super().hit(rate, key)
+
+
+async def test_requests_that_wait_for_the_store_together_are_no_more_than_the_cap() -> None:
+    rates = {risk: Rate("read", 1000, 3600) for risk in Risk}
+    limit = Limit(rates, SlowStore(), 5)
+    asked = (limit(make_identity(), make_call()) for _ in range(20))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [one for one in answers if isinstance(one, Denied)]
+    assert len(refused) == 15
+    assert {one.reason for one in refused} == {Reason.CONCURRENCY_EXCEEDED}
