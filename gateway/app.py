@@ -244,15 +244,6 @@ def _make_authorizing(config: Gateway, catalogue: Catalogue) -> tuple[Policy, Au
     return policy, make_authorize(config, catalogue, policy)
 
 
-def _make_behind(
-    config: Gateway, workshop: Workshop, mapped: Mapped, shelf: Shelf
-) -> tuple[Upstream, FairSlots, Issuing]:
-    """What every way to slurmrestd takes."""
-    upstream = make_upstream(config.forward, workshop.late_writes, shelf)
-    slots = make_slots(config.forward, config.limit, shelf)
-    return upstream, slots, _make_issuing(config, workshop, mapped)
-
-
 def _make_forwarding(
     config: Gateway,
     workshop: Workshop,
