@@ -187,10 +187,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
     shelf = shelf or Shelf()
     counters = make_counters(config, shelf)
     files = _open_files(config, workshop, shelf, counters)
-    issuing = _make_issuing(config, workshop, files.mapped)
-    upstream = make_upstream(config.forward, workshop.late_writes, shelf)
-    slots = make_slots(config.forward, config.limit, shelf)
-    behind = (upstream, slots, issuing)
+    behind = upstream, slots, issuing = _make_behind(config, workshop, files.mapped, shelf)
     idempotent, caching = _make_forwarding(config, workshop, behind, counters.store, shelf)
     check_body, limit = make_check_body(config), make_limit(config.limit, counters.rates)
     policy, authorize = _make_authorizing(config, workshop.catalogue)
@@ -228,6 +225,17 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
         signing_in=files.signing_in,
         store=counters.store,
+    )
+
+
+def _make_behind(
+    config: Gateway, workshop: Workshop, mapped: Mapped, shelf: Shelf
+) -> tuple[Upstream, FairSlots, Issuing]:
+    """slurmrestd, its connections, and the tokens that it takes."""
+    return (
+        make_upstream(config.forward, workshop.late_writes, shelf),
+        make_slots(config.forward, config.limit, shelf),
+        _make_issuing(config, workshop, mapped),
     )
 
 

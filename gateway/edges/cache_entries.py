@@ -22,7 +22,7 @@ class View:
     `headers` are what only this part of an answer says. `index` is made when parts of it are asked for.
     """
 
-    __slots__ = ("body", "forms", "headers", "index", "tag")
+    __slots__ = ("body", "forms", "headers", "index", "last_head", "tag")
 
     def __init__(
         self, body: bytes, tag: str, headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -31,6 +31,8 @@ class View:
         self.tag = tag
         self.headers = headers
         self.index: ListIndex | None = None
+        self.last_head: tuple[Hashable, AnswerHead] | None = None
+        """The same for all who ask within a second."""
         self.forms: dict[str, bytes | None] = {}
 
 

@@ -23,8 +23,8 @@ from gateway.edges.selected_answers import (
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission
 from gateway.slurm_api.list_index import ListIndex
-from gateway.stages.cache import has_tag, told_headers
-from gateway.stages.forward import own_head, with_length
+from gateway.stages.cache import Found, Sighting, has_tag, told_headers
+from gateway.stages.forward import AnswerHead, own_head, with_length
 
 _OK = 200
 _NOT_MODIFIED = 304
@@ -151,16 +151,33 @@ def ready(admission: Admission, answer: CachedAnswer) -> CachedAnswer:
     coding = "" if wish is None else wish.coding
     coded = view.forms.get(coding)
     body, coding = (view.body, "") if coded is None else (coded, coding)
+    sighting = answer.sighting
     tag = f'{view.tag[:-1]}{_SUFFIX[coding]}"'
-    status, kind, sighting = _OK, lent.entry.kind, answer.sighting
-    if has_tag(request.if_none_match, tag):
-        status, body, kind, coding = _NOT_MODIFIED, b"", b"", ""
-    told = (*told_headers(kind, tag, coding, sighting), *view.headers)
-    head = own_head(status, len(body), told)
+    if request.if_none_match and has_tag(request.if_none_match, tag):
+        body = b""
+        told = (*told_headers(b"", tag, "", sighting), *view.headers)
+        head = own_head(_NOT_MODIFIED, 0, told)
+    else:
+        head = _head(lent.entry, view, (coding, tag, len(body)), sighting)
     final = CachedAnswer(head, body, lent.again(), view, sighting)
     final.seconds = answer.seconds
     answer.close()
     return final
+
+
+def _head(entry: Entry, view: View, form: tuple[str, str, int], sighting: Sighting) -> AnswerHead:
+    """Of 200. What is said of an answer from memory changes once a second."""
+    whole_seconds = int(sighting.age_seconds), int(sighting.ttl_seconds)
+    key = (form, whole_seconds, sighting.detail) if sighting.found is Found.HIT else None
+    last = view.last_head
+    if last is not None and last[0] == key:
+        return last[1]
+    coding, tag, length = form
+    told = told_headers(entry.kind, tag, coding, sighting)
+    head = own_head(_OK, length, (*told, *view.headers))
+    if key is not None:
+        view.last_head = (key, head)
+    return head
 
 
 def _viewed(answer: CachedAnswer, view: View) -> CachedAnswer:

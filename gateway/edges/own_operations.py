@@ -18,6 +18,7 @@ from gateway.stages.forward import own_head
 
 USER: Final = "/gateway/user"
 SLURM_TOKEN: Final = "/gateway/slurm-token"  # noqa: S105 (an address)
+OWN: Final = frozenset({USER, SLURM_TOKEN})
 _OK = 200
 _HEADERS = (
     (b"content-type", b"application/json"),
@@ -54,15 +55,12 @@ class OwnOperations:
         self._permissions = permissions
         self._cluster = cluster
         self._hand_out = hand_out
+        self._answers = {USER: self._user, SLURM_TOKEN: self._slurm_token}
 
     def send(self, grant: Grant) -> Coroutine[Any, Any, Answer]:
         """See Upstream."""
-        template = grant.admission.call.operation.template
-        if template == USER:
-            return self._user(grant)
-        if template == SLURM_TOKEN:
-            return self._slurm_token(grant)
-        return self._upstream.send(grant)
+        answer = self._answers.get(grant.admission.call.operation.template)
+        return self._upstream.send(grant) if answer is None else answer(grant)
 
     async def _user(self, grant: Grant) -> Answer:
         grant.slot.release()  # nothing is asked of slurmrestd

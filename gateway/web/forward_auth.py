@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 import orjson
 
 from gateway.denial import Denied, Reason
+from gateway.edges.own_operations import OWN
 from gateway.model import Admission, AuditRecord, InboundRequest, UpstreamCredential
 from gateway.pipeline import Pipeline, note_denial
 from gateway.request.request_id import RequestIds
@@ -142,6 +143,7 @@ def _check_is_all(admission: Admission) -> None:
     """Raises Denied(DECISION_INCOMPLETE) where more than the head decides."""
     request, call = admission.request, admission.call
     for is_more, what in (
+        (call.operation.template in OWN, "the gateway answers it itself"),
         (call.operation.takes_body or _may_have_body(request), "it takes a body"),
         (call.has_body_rules, "there are rules on its body"),
         (call.own_jobs_only, "it is limited to the caller's own jobs"),

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from gateway.denial import Denied, Reason
-from gateway.edges.own_operations import SLURM_TOKEN, USER
+from gateway.edges.own_operations import OWN
 from gateway.pipeline import note_denial
 from gateway.web.docs_page.page import add_docs_page
 from gateway.web.problems import PROBLEM_TYPE, render
@@ -19,16 +19,16 @@ from gateway.web.sign_in.routes import add_look, add_sign_in
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
 _WHOLE = frozenset({b"/", b"/login", b"/logout", b"/me", DOCS_PATH.encode()})
-_BELOW = (b"/.well-known/", b"/login/", b"/me/")
-_IN_THE_PIPELINE = frozenset({USER.encode(), SLURM_TOKEN.encode()})
+_BELOW = (b"/.well-known/", b"/gateway/", b"/login/", b"/me/")
+_IN_THE_PIPELINE = frozenset(path.encode() for path in OWN)
 """What needs a token, a Slurm user and a role, although it is not for slurmrestd."""
 
 
 def is_portal_path(raw_path: bytes) -> bool:
     """Whether the portal answers this path; slurmrestd has no operation below these."""
-    if raw_path.startswith(b"/gateway/"):
+    if raw_path in _WHOLE or raw_path.startswith(_BELOW):
         return raw_path not in _IN_THE_PIPELINE
-    return raw_path in _WHOLE or raw_path.startswith(_BELOW)
+    return False
 
 
 class PublishedIssuer(NamedTuple):

@@ -33,7 +33,10 @@ from gateway.edges.upstream_answer import Room, UpstreamFailed
 from gateway.edges.upstream_connection import UpstreamConnection
 from gateway.slurm_api.job_list import JobList, ListRefused
 from gateway.slurm_api.job_owner import owner_of
+from gateway.slurm_api.list_index import ListIndex
+from gateway.slurm_api.list_index import ListUnreadable as IndexRefused
 from gateway.slurm_api.marked_job import ListUnreadable, Sought, find_job
+from gateway.slurm_api.selection import LISTINGS
 from gateway.stages.forward import AnswerHead, HeadInvalid, could_be_head, read_head
 from gateway.stages.forward_result import (
     is_unspecified_error,
@@ -229,6 +232,7 @@ def answer_body(data: bytes) -> None:
     assert all(isinstance(found, str) for found in slurm_errors(raw) + job_ids(raw))
     assert may_be_refusal(500, raw) >= is_unspecified_error(500, raw)
     owner_of(raw)
+    _assert_told_apart(raw, 1 + (data[:1] or b"\0")[0])
     with suppress(ListUnreadable):
         assert find_job(raw, _SOUGHT).job_id >= 0
     whole = _filtered(raw, max(1, len(raw)))
@@ -236,6 +240,21 @@ def answer_body(data: bytes) -> None:
     if whole is not None:
         with suppress(orjson.JSONDecodeError):
             _assert_own(orjson.loads(raw), whole)
+
+
+def _assert_told_apart(raw: bytes, size: int) -> None:
+    """What the index takes is one object with one list of objects, and it knows where each of them is."""
+    try:
+        index = ListIndex(raw, LISTINGS["GET /slurm/*/jobs"])
+        while not index.is_whole:
+            index.step(size)
+    except IndexRefused:
+        return
+    answer = json.loads(raw.decode("latin-1"))
+    assert isinstance(answer, dict)
+    items = [json.loads(raw[begin:end].decode("latin-1")) for begin, end, _ in index.items]
+    assert items == answer["jobs"]
+    assert raw[index.begin - 1 : index.begin] + raw[index.end : index.end + 1] == b"[]"
 
 
 def _is_alices(job: bytes) -> bool:

@@ -19,6 +19,7 @@ from gateway.request.target import canonical_target
 from gateway.slurm_api import read_catalogue
 from gateway.slurm_api.field_rules import is_environment
 from gateway.slurm_api.fields import JOBS, folded, read_fields
+from gateway.slurm_api.selection import PREFIX
 from gateway.stages.authenticate import Authenticate
 from gateway.stages.authorize import Authorize
 from gateway.stages.body_rules import BodyRules
@@ -97,8 +98,10 @@ def _assert_admitted(method: str, found: Target, call: AuthorizedCall) -> None:
     for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
         read.setdefault(name, []).append(value)
     again = tuple((name, ",".join(values)) for name, values in read.items())
-    assert again == tuple(sorted(found.query))
-    assert ask(ALLOWING, method, unquote(path), again) == call
+    onward = [pair for pair in found.query if not pair[0].startswith(PREFIX)]
+    assert again == tuple(sorted(onward))
+    assert (call.selection is None) is (len(onward) == len(found.query))
+    assert ask(ALLOWING, method, unquote(path), again) == call._replace(selection=None)
 
 
 # header

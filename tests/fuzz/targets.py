@@ -47,6 +47,8 @@ def _targets() -> Iterator[bytes]:
     yield b"/slurm/v0.0.42/job/7?flags=NONE"
     yield b"/slurmdb/v0.0.42/jobs/?users=a%2Cb&start_time=0"
     yield b"/slurm/v0.0.42/nodes/?update_time=12"
+    yield b"/slurm/v0.0.42/jobs?gateway.user=alice&gateway.state=RUNNING&gateway.fields=job_id,time.start"
+    yield b"/slurmdb/v0.0.42/jobs?gateway.limit=5&gateway.cursor=NTo3&users=alice"
 
 
 def _headers() -> Iterator[bytes]:

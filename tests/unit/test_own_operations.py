@@ -38,6 +38,21 @@ async def test_a_caller_is_told_their_slurm_user(tmp_path: Path) -> None:
     assert found.headers["x-request-id"] == record["request_id"]
 
 
+@pytest.mark.parametrize("enabled", [False, True], ids=["no cache", "a cache"])
+async def test_nobody_is_told_of_another_subject_of_the_same_user(
+    enabled: bool, tmp_path: Path
+) -> None:
+    """A cache answers by Slurm user; who asks is more than that."""
+    async with running(gateway_of(tmp_path, {"cache": {"enabled": enabled}})) as application:
+        client = client_of(application)
+        told = [
+            (await client.get(USER, headers=bearer(token_for("alice", sub=subject)))).json()
+            for subject in ("one", "two", "one")
+        ]
+    assert [one["subject"] for one in told] == ["one", "two", "one"]
+    assert {one["user"] for one in told} == {"alice"}
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", USER), ("POST", TOKEN)])
 async def test_without_a_token_nobody_is_told_anything(
     method: str, path: str, tmp_path: Path

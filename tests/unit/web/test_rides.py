@@ -119,6 +119,17 @@ async def test_from_another_address_nothing_rides() -> None:
         assert [record.client_address for record in at.world.records] == ["127.0.0.2"] * 2
 
 
+async def test_what_ends_its_connection_is_of_no_use_to_others() -> None:
+    last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    async with primed(then()) as (at, _):
+        for _ in range(4):
+            caller = await at.call(last)
+            status, headers, _ = await caller.answer()
+            assert (status, headers["connection"]) == (200, "close")
+            assert await caller.reader.read() == b""
+        assert (at.visits, at.rides) == (4, 0)
+
+
 async def test_a_body_that_reads_like_a_known_head_is_a_body() -> None:
     """In packets of their own, so that exactly those bytes come at once."""
     post = GET.replace(b"GET", b"POST").replace(
