@@ -15,8 +15,8 @@ def worker_directory(config: Gateway, number: int) -> Path:
 def part_of_worker(config: Gateway, number: int) -> Gateway:
     """With its own state and audit, and its part of what all of them together may have.
 
-    `forward.connections` is shared out exactly, because slurmrestd hangs at one too many; queue and
-    client connections are rounded up. What one identity may run at the same time is each worker's.
+    `forward.connections` is shared out exactly, because slurmrestd hangs at one too many; queue, client
+    connections and the cache's bytes are rounded up. What one identity may run at the same time is each worker's.
     """
     server, forward, limit = config.server, config.forward, config.limit
     workers = server.workers
@@ -30,6 +30,9 @@ def part_of_worker(config: Gateway, number: int) -> Gateway:
             "server": server.model_copy(update=own),
             "forward": forward.model_copy(update={"connections": connections}),
             "limit": limit.model_copy(update={"queue": ceil(limit.queue / workers)}),
+            "cache": config.cache.model_copy(
+                update={"maximum_bytes": ceil(config.cache.maximum_bytes / workers)}
+            ),
             "audit": _audit_of_worker(config.audit, number),
         }
     )

@@ -146,6 +146,7 @@ def _check_is_all(admission: Admission) -> None:
         (call.operation.template in OWN, "the gateway answers it itself"),
         (call.operation.takes_body or _may_have_body(request), "it takes a body"),
         (call.has_body_rules, "there are rules on its body"),
+        (call.selection is not None, "the gateway cuts the answer down"),
         (call.own_jobs_only, "it is limited to the caller's own jobs"),
         (bool(request.idempotency_key), "it has an Idempotency-Key"),
     ):

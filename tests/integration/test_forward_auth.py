@@ -263,6 +263,7 @@ def test_the_target_that_is_handed_out_is_the_canonical_one(site: Site) -> None:
         ("GET /gateway/errors/busy", "alice", 403, "operation-unlisted"),
         ("GET /gateway/user", "alice", 403, "decision-incomplete"),
         (f"GET /slurm/{VERSION}/jobs", "olga", 403, "decision-incomplete"),
+        (f"GET /slurm/{VERSION}/jobs?gateway.limit=3", "alice", 403, "decision-incomplete"),
         (f"DELETE /slurm/{VERSION}/job/7", "olga", 403, "decision-incomplete"),
     ],
 )

@@ -33,10 +33,11 @@ def test_connections_to_slurmrestd_are_shared_out_to_the_last_one(
     assert [part_of_worker(config, one).forward.connections for one in numbers] == parts
 
 
-def test_queues_and_client_connections_are_rounded_up() -> None:
-    changes = {"server": {"workers": 3, "connections": 100}, "limit": {"queue": 10}}
+def test_queues_client_connections_and_the_cache_are_rounded_up() -> None:
+    server = {"workers": 3, "connections": 100}
+    changes = {"server": server, "limit": {"queue": 10}, "cache": {"maximum_bytes": 1000}}
     part = part_of_worker(configuration(merged(SEVERAL, changes)), 3)
-    assert (part.server.connections, part.limit.queue) == (34, 4)
+    assert (part.server.connections, part.limit.queue, part.cache.maximum_bytes) == (34, 4, 334)
 
 
 def test_state_and_audit_are_each_workers_own_and_nothing_else_differs() -> None:
@@ -52,7 +53,7 @@ def test_state_and_audit_are_each_workers_own_and_nothing_else_differs() -> None
     assert files == [Path("/var/log/audit.1.jsonl"), Path("/var/log/audit.2.jsonl")]
     assert first.audit.sinks[1] == config.audit.sinks[1]
     for name in type(config).model_fields:
-        if name not in ("server", "forward", "limit", "audit"):
+        if name not in ("server", "forward", "limit", "cache", "audit"):
             assert getattr(first, name) == getattr(config, name)
 
 
