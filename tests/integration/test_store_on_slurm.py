@@ -45,6 +45,7 @@ class Site:
                 "settle_seconds": SETTLE_SECONDS,
                 "wait_seconds": 2 * SETTLE_SECONDS + 20,
             },
+            "cache": {"enabled": True, "seconds": 3600.0, "slow_seconds": 3600.0},
             **settings_of(store),
         }
         self.gateways = [start(release, settings), start(release, settings)]
@@ -61,6 +62,12 @@ class Site:
         headers = {"Idempotency-Key": f'"{name}"'} if has_key else {}
         target = f"/slurm/{self.version}/job/submit"
         return gateway.ask("POST", target, self._token, json.dumps(body).encode(), headers)
+
+    def listed(self, gateway: GatewayProcess) -> set[str]:
+        """The names of the jobs that a gateway lists."""
+        answer = gateway.ask("GET", f"/slurm/{self.version}/jobs", self._token)
+        assert answer.status == 200, answer.body
+        return {job["name"] for job in answer.json()["jobs"]}
 
     def retry(self, gateway: GatewayProcess, name: str) -> Answer:
         """As a client does it: until there is an answer that says what became of the job."""
@@ -160,3 +167,12 @@ def test_while_the_store_is_away_a_key_is_refused_and_nothing_is_sent(site: Site
     assert replayed.json()["job_id"] == answer.json()["job_id"]
     assert replayed.headers["Idempotent-Replayed"] == "true"
     assert [site.count(name) for name in (before, during, plain)] == [1, 1, 1]
+
+
+def test_what_a_user_wrote_at_one_gateway_shows_in_their_next_read_at_the_other(site: Site) -> None:
+    """Each keeps answers for an hour; the store alone tells the other of a write."""
+    first, second = site.gateways
+    for gateway, other in ((first, second), (second, first)):
+        assert site.name() not in site.listed(gateway) | site.listed(other)
+        assert site.send(gateway, site.names[-1]).status == 200
+        assert site.names[-1] in site.listed(other)
