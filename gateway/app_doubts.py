@@ -13,6 +13,7 @@ from gateway.config.gateway import Gateway
 from gateway.config.problem import Problem
 from gateway.config.section import is_loopback_host
 from gateway.config.server import Server
+from gateway.config.store import Store
 from gateway.users.risks import describe_risks
 from gateway.users.rules import FixedUser
 
@@ -27,6 +28,7 @@ def find_doubts(gateway: Gateway) -> list[Problem]:
         *_doubt_credential(gateway),
         *_doubt_forward(gateway.forward),
         *_doubt_audit(gateway.audit),
+        *_doubt_store(gateway.store),
         *_doubt_paths(gateway),
     ]
 
@@ -188,6 +190,13 @@ def _doubt_audit(audit: Audit) -> Iterator[Problem]:
         if isinstance(sink, SyslogSink) and sink.address.startswith("tcp:"):
             what = "who does what crosses the network in the clear, and can be changed on its way"
             yield Problem(f"audit.sinks[{index}].address", what, "prefer tls:")
+
+
+def _doubt_store(store: Store) -> Iterator[Problem]:
+    kind, _, rest = (store.address or "").partition(":")
+    if kind == "tcp" and not is_loopback_host(rest.rpartition(":")[0].strip("[]")):
+        what = "its password, and whom users are bound to, cross the network in the clear"
+        yield Problem("store.address", what, "prefer tls:")
 
 
 def _doubt_paths(gateway: Gateway) -> Iterator[Problem]:

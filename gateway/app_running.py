@@ -63,6 +63,7 @@ _FIXED = (
     ("forward", "connections"),
     ("limit", "queue"),
     ("limit", "queue_seconds"),
+    ("store", "address"),
 )
 """Settings of the process itself, or of what is counted across generations."""
 

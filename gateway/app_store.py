@@ -54,6 +54,7 @@ def make_store(section: StoreSection, cluster: str) -> Store:
         timeout_seconds=section.timeout_seconds,
         retry_seconds=section.retry_seconds,
         monotonic=time.monotonic,
+        connections=section.connections,
     )
 
 

@@ -53,7 +53,11 @@ class Slurm:
     body: Callable[[Grant], bytes] = lambda grant: b'{"n":1}'
     status: int = 200
     error: BaseException | None = None
+    error_for: tuple[str, str] | None = None
+    """Whose requests get the error; everybody's if None."""
     hold: asyncio.Event | None = None
+    line: asyncio.Event | None = None
+    """What a slot has to be waited for."""
     pieces: bool = False
     breaks: bool = False
     sent: list[Grant] = field(default_factory=list)
@@ -65,7 +69,7 @@ class Slurm:
         body = self.body(grant)  # as things are when it is asked
         if self.hold is not None:
             await self.hold.wait()
-        if self.error is not None:
+        if self.error is not None and self.error_for in (None, grant.admission.identity.key):
             raise self.error
         head = read_head(written(b"", f"{self.status} X", length=len(body)))
         if not self.pieces:
@@ -80,6 +84,8 @@ class Slurm:
         return found
 
     async def acquire(self, identity: Identity) -> Lease:
+        if self.line is not None:
+            await self.line.wait()
         self.leases.append(FakeLease())
         return self.leases[-1]
 

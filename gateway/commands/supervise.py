@@ -109,7 +109,12 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             os._exit(self._be_worker(number, theirs, ours))
         theirs.close()
@@ -126,7 +131,7 @@ class Supervisor:
             self._selector.close()
             worker = Worker(number, channel, self._listening.inherited())
             return self._serve(worker, self._config, self._environ, self._gateway)
-        except Exception as error:  # noqa: BLE001 (nothing above this would tell anybody)
+        except BaseException as error:  # noqa: BLE001 (whatever is above belongs to the supervisor)
             click.echo(f"Worker {number} does not start: {error}", err=True)
             return 1
         finally:
@@ -167,7 +172,11 @@ class Supervisor:
         now = time.monotonic()
         for number in [one for one, when in self._due.items() if when <= now]:
             del self._due[number]
-            self._start(number)
+            try:
+                self._start(number)
+            except OSError as error:  # the others go on
+                _log.error("worker %d cannot be started: %s", number, error.strerror)
+                self._due[number] = now + _LONGEST_PAUSE_SECONDS
         waits = [when - now for when in (*self._due.values(), self._kill_at)]
         seconds = min(waits, default=60.0)
         for key, _ in self._selector.select(max(0.0, min(seconds, 60.0))):
@@ -218,9 +227,9 @@ class Supervisor:
             told: dict[str, Any] = json.loads(line)
             if told["event"] == "begun":
                 self._begun(worker)
-            else:
-                if self._reloading is not None:
-                    self._reloading.generation = told["generation"]
+            elif self._reloading is not None and told["started"] >= self._reloading.started:
+                # what is told of an earlier reload says nothing of this one
+                self._reloading.generation = told["generation"]
                 self._answered(worker.number, told["problems"])
 
     def _begun(self, worker: _Running) -> None:
@@ -255,6 +264,11 @@ class Supervisor:
             self._gateway = load(self._config, self._environ)
         except ConfigurationError as error:
             reloading.problems += map(str, error.problems)
+            return
+        for worker in self._running.values():
+            if worker.started * 1e9 > reloading.started:  # forked meanwhile, with what was in force
+                with suppress(OSError):
+                    worker.channel.sendall(RELOAD)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

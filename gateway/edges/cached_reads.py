@@ -40,6 +40,10 @@ _AWAY = frozenset(
     }
 )
 """What a kept answer helps against."""
+_LEADERS_OWN = frozenset({Reason.BUSY, Reason.TOKEN_EXPIRING})
+"""Refusals that say something of who asked first, and nothing of the answer."""
+_UNWANTED = -1
+"""The number of a flight that nobody joins any more."""
 _EVERYBODY = ("\x00", "")
 """Whose an answer is that is shared: no user has such a name."""
 _AT_ONCE_BYTES = 262_144
@@ -78,10 +82,12 @@ class Terms:
 class _Flight:
     """One call under way. `streamed` is an answer too large to be kept: the first who takes it has it."""
 
-    def __init__(self, number: int, begun: float) -> None:
+    def __init__(self, number: int, begun: float, leader: tuple[str, str]) -> None:
         self.number = number
         self.begun = begun
+        self.leader = leader
         self.waiters = 0
+        self.is_seated = False
         self.lent: Lent | None = None
         self.shared: Answer | None = None
         """Neither kept nor large: an error, or nothing at all."""
@@ -94,8 +100,14 @@ class _Flight:
         return answer
 
     def left(self) -> None:
-        """One waiter less: what nobody has taken by then, nobody wants."""
+        """One waiter less: what nobody has taken by then, nobody wants.
+
+        Nor a connection, for which it would stand in line: nobody holds more places there than requests.
+        """
         self.waiters -= 1
+        if not (self.waiters or self.is_seated or self.task.done()):
+            self.number = _UNWANTED
+            self.task.cancel()
         self.clear()
 
     def clear(self) -> None:
@@ -204,7 +216,8 @@ class CachedReads:
         return None if is_choosy and flight.begun <= oldest else flight
 
     def _begin(self, key: Key, grant: Grant, seconds: float) -> _Flight:
-        flight = _Flight(self._floors.next(), self._terms.monotonic())
+        leader = grant.admission.identity.key
+        flight = _Flight(self._floors.next(), self._terms.monotonic(), leader)
         self._flights[key] = flight
         flight.task = asyncio.create_task(self._fly(flight, key, grant, seconds))
         flight.task.add_done_callback(lambda _: self._landed(flight, key))
@@ -221,6 +234,7 @@ class CachedReads:
         if self._sharing is not None and key[0] == _EVERYBODY:
             grant = await self._sharing.as_shared(grant)
         slot = await self._slots.acquire(grant.admission.identity)
+        flight.is_seated = True
         try:
             answer = await self._upstream.send(grant._replace(slot=slot))
             if answer.head.status != _OK:
@@ -234,6 +248,7 @@ class CachedReads:
             raise
         if flight.streamed is not None:
             flight.streamed.lease = slot
+            flight.streamed.came_straight = False  # repeats shall come by here again
         else:
             slot.release()
 
@@ -282,6 +297,10 @@ class CachedReads:
             if flight.shared is not None:
                 return _copy(flight.shared)
             answer = flight.take()
+        except Denied as denied:
+            if flight.leader == grant.admission.identity.key or denied.reason not in _LEADERS_OWN:
+                raise
+            answer = None
         finally:
             flight.left()
         return answer if answer is not None else await self._alone(grant)
@@ -295,6 +314,7 @@ class CachedReads:
             slot.release()
             raise
         answer.lease = slot
+        answer.came_straight = False  # repeats shall come by here again
         return answer
 
 

@@ -100,13 +100,13 @@ class CachedViews:
             page = await select_indexed(admission, index)
             body = put_in(index.body, index.begin, index.end, page)
             view = View(body, tag_of(body), page.headers)
+            if len(lent.entry.views) < _MOST_VIEWS:
+                lent.entry.views[key] = view
+                lent.grow(len(body) + _VIEW_BYTES)
         except ValueError as error:
-            lent.give_back()
             raise refusal(error) from None
-        if len(lent.entry.views) < _MOST_VIEWS:
-            lent.entry.views[key] = view
-            lent.grow(len(body) + _VIEW_BYTES)
-        lent.give_back()
+        finally:
+            lent.give_back()
         return view
 
     async def _index(self, admission: Admission, lent: Lent, base: View) -> ListIndex:

@@ -8,6 +8,7 @@ from gateway.edges.upstream_answer import Answer, outcome
 from gateway.edges.upstream_probe import PROMPT_SECONDS
 from gateway.model import AuthorizedCall, Grant
 from gateway.stages.breaker import Breaker, says_daemon_is_away
+from gateway.stages.forward import HEAVY
 from gateway.stages.forward_result import may_be_refusal, slurm_errors
 
 _FIRST_SERVER_ERROR = 500
@@ -48,7 +49,9 @@ class GuardedUpstream:
         try:
             answer = await self._upstream.send(grant)
         except Denied as denied:
-            if denied.reason in _DOUBTFUL:
+            # a heavy read that takes too long says nothing of the daemon; one that is away says so itself
+            is_slow = denied.reason is Reason.UPSTREAM_TIMEOUT and call.risk in HEAVY
+            if denied.reason in _DOUBTFUL and not is_slow:
                 breaker.doubted(call)
             else:
                 breaker.given_up(call)

@@ -267,6 +267,9 @@ class IdempotentUpstream:
 
     async def _forget(self, entry: KeyEntry) -> None:
         """Where this fails, the next request finds out by looking for the job."""
+        if self.turns.is_lost(entry.key_hash):  # it may be somebody else's by now
+            self.turns.note_broken(entry.key_hash)
+            return
         try:
             await self.store.forget(entry.key_hash)
         except KeyStoreDoubt as doubt:
@@ -292,6 +295,8 @@ class IdempotentUpstream:
             await self._finish(entry, stored)
             return
         grant = await call.seat.take(grant)
+        if self.turns.is_lost(entry.key_hash):
+            raise _unavailable(KeyStoreDoubt("the turn ended while it waited for a connection"))
         again = begun_again(entry, call.fresh)
         try:
             await self.store.begin_again(again)

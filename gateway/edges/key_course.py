@@ -82,6 +82,11 @@ class Course:
             self._close_answer()
 
     async def wait(self) -> None:
-        """Until everything that belongs to the request is on disk, or cannot be. Never raises."""
+        """Until everything that belongs to the request is on disk, or cannot be. Never raises.
+
+        What has not been granted by now, because something in front refused to send it, never will be.
+        """
+        if not self._granted.done():
+            self.drop()
         if not self._task.done():
             await asyncio.wait((self._task,))

@@ -31,6 +31,8 @@ _MOST_ITEM_BYTES = 4_194_304
 _SLICE_BYTES = 65_536
 _MOST_NAMED = 100
 _ITEMS_AT_ONCE = 1000
+_PARSED_AT_ONCE = 8
+"""Some 64 KiB, between which other requests are served."""
 _OK = 200
 
 
@@ -122,10 +124,12 @@ async def select_indexed(admission: Admission, index: ListIndex) -> Page:
     """
     collector, body, selection = collector_for(admission), index.body, selection_of(admission)
     check = FieldCheck(selection)
-    for item in index.items:
+    for count, item in enumerate(index.items, 1):
         if check.is_done:
             break
         check.look(orjson.loads(body[item.begin : item.end]))
+        if not count % _PARSED_AT_ONCE:
+            await asyncio.sleep(0)
     check.finish()
     for count, (begin, end, summary) in enumerate(index.candidates(selection)):
         collector.offer(summary, end - begin, partial(_cut, body, begin, end))

@@ -45,6 +45,7 @@ class Store:
         timeout_seconds: float,
         retry_seconds: float,
         monotonic: Callable[[], float],
+        connections: int = 16,
     ) -> None:
         self.client = client
         self._errors = errors
@@ -57,9 +58,18 @@ class Store:
         self._retry = retry_seconds
         self._monotonic = monotonic
         self._try_at = 0.0
+        self._room = asyncio.Semaphore(connections)
 
     async def ask(self, use: str, question: Callable[[], Awaitable[T]]) -> T:
-        """The answer. Raises StoreAway."""
+        """The answer. Raises StoreAway.
+
+        How long one waits for a connection says nothing of the server: many questions at once, which
+        strangers can bring about, must not make it look away.
+        """
+        async with self._room:
+            return await self._ask(use, question)
+
+    async def _ask(self, use: str, question: Callable[[], Awaitable[T]]) -> T:
         if self.problem:
             now = self._monotonic()
             if now < self._try_at:

@@ -31,7 +31,7 @@ _OWN_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
 )
 
-_HEAVY = frozenset(
+HEAVY = frozenset(
     {
         Risk.READ_HEAVY,
         Risk.READ_ACCOUNTING,
@@ -71,7 +71,7 @@ class Patience(NamedTuple):
 
     def seconds_for(self, call: AuthorizedCall) -> float:
         """By what the call costs slurmrestd."""
-        if call.risk in _HEAVY:
+        if call.risk in HEAVY:
             return self.heavy_seconds
         return self.write_seconds if may_change_state(call) else self.read_seconds
 

@@ -388,6 +388,25 @@ def test_what_the_head_cannot_decide_goes_through_the_gateway(front: Site) -> No
     assert events[-2:] == ["begin", "end"], "as ever"
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/.well-known/oauth-protected-resource", 200),
+        ("/gateway/errors/token-missing", 200),
+        ("/login", 404),
+    ],
+)
+def test_what_the_gateway_says_by_itself_needs_no_decision(
+    front: Site, path: str, status: int
+) -> None:
+    """Nobody can sign in here, so that /login is not there; but it is the gateway who says so."""
+    answer, headers, _ = front.ask("GET", path, None)
+    assert answer == status
+    assert "www-authenticate" not in headers
+    assert front.slurm.requests == []
+
+
 def test_a_body_never_reaches_slurmrestd_past_the_gateway(front: Site) -> None:
     """Since 23.11 a body replaces the query, of a GET too."""
     status, _, _ = front.ask("GET", READ, token_for("alice"), body="flags=EVERYTHING")

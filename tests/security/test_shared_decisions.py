@@ -46,7 +46,8 @@ class Policy(NamedTuple):
         keys = str(folder / "keys.json")
         issuer = {"issuer": ISSUER, "audiences": [self.audience], "jwks_file": keys}
         return {
-            "server": {"trusted_proxies": list(self.trusted_proxies)},
+            # nobody is sent away for being slow: turns leave connections out, on a busy machine for long
+            "server": {"trusted_proxies": list(self.trusted_proxies), "header_seconds": 600},
             "authenticate": {"issuers": [issuer]},
             "authorize": {"roles": {"user": {"allow": list(self.allow)}}},
             "limit": {
@@ -140,6 +141,7 @@ class Client:
             ws="none",
             log_config=None,
             access_log=False,
+            timeout_keep_alive=3600,
         )
         config.load()
         self.peer, self.transport = peer, Transport(peer)
@@ -161,6 +163,7 @@ class Client:
                 fields = dict(line.split(": ", 1) for line in lines[1:])
                 if end and len(body) >= int(fields["content-length"]):
                     return int(lines[0].split(" ")[1]), fields["x-request-id"], body
+                assert not self.transport.is_closing(), "the gateway has closed it"
                 await asyncio.sleep(0)
 
 

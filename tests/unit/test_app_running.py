@@ -166,6 +166,7 @@ async def test_what_no_generation_uses_any_more_is_closed(tmp_path: Path) -> Non
         ({"server": {"tls_key_file": "/k", "tls_certificate_file": "/c"}}, "server.tls_key_file"),
         ({"forward": {"connections": 5}}, "forward.connections"),
         ({"limit": {"queue": 5}}, "limit.queue"),
+        ({"store": {"address": "tcp:127.0.0.1:1"}}, "store.address"),
     ],
 )
 def test_settings_that_need_a_restart_are_named(changes: dict[str, Any], place: str) -> None:

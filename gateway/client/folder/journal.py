@@ -64,7 +64,8 @@ class Journal:
         """What is known from now on. It is on disk when this returns. Raises Trouble."""
         line = _line({"key": key, **known})
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINKS
+            descriptor = os.open(self._path, flags, _MODE)
             try:
                 if os.write(descriptor, line) < len(line):
                     raise _unwritable(self._path, "No space left on device")

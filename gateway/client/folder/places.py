@@ -39,14 +39,17 @@ class Places:
             ) from None
         if not stat.S_ISDIR(mode):
             raise Trouble(Exit.NO_INPUT, f"{printable(self.folder)} is no folder.", "name a folder")
-        if os.name == "posix" and mode & stat.S_IWOTH:
+        self._check_writers(self.folder)
+        for name in (RUNNING, DONE, FAILED, _OWN):
+            self._make(self.folder / name, _FOLDER_MODE if name == _OWN else 0o775)
+
+    def _check_writers(self, folder: Path) -> None:
+        if os.name == "posix" and folder.stat().st_mode & stat.S_IWOTH:
             raise Trouble(
                 Exit.WRONG_CALL,
-                f"Everybody may write to {printable(self.folder)}, and would run jobs as you.",
-                f"take that away: chmod o-w {printable(self.folder)}",
+                f"Everybody may write to {printable(folder)}, and would run jobs as you.",
+                f"take that away: chmod o-w {printable(folder)}",
             )
-        for name in (RUNNING, DONE, FAILED, _OWN):
-            self._make(self.folder / name, _FOLDER_MODE if name == _OWN else 0o777)
 
     def _make(self, folder: Path, mode: int) -> None:
         """A link would lead elsewhere, maybe to another file system."""
@@ -56,6 +59,7 @@ class Places:
                 raise Trouble(
                     Exit.LOCAL_FILE, f"{printable(folder)} is a symbolic link.", "take it away"
                 )
+            self._check_writers(folder)
         except OSError as error:
             raise Trouble(
                 Exit.LOCAL_FILE, f"{printable(folder)} cannot be made: {error.strerror}."

@@ -446,6 +446,11 @@ def test_the_folder_has_to_be_ones_own_folder(tmp_path: Path) -> None:
     everybodys.chmod(0o1777)
     with pytest.raises(Trouble, match="Everybody may write"):
         Places(everybodys).prepare()
+    open_inside = tmp_path / "open-inside"
+    (open_inside / "running").mkdir(parents=True)
+    (open_inside / "running").chmod(0o777)
+    with pytest.raises(Trouble, match="Everybody may write"):
+        Places(open_inside).prepare()
     linked = tmp_path / "linked"
     linked.mkdir()
     (linked / "done").symlink_to(everybodys)

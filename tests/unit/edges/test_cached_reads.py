@@ -1,6 +1,7 @@
 """Equal reads share a flight and an entry; nothing else is shared, and nothing that a write has made old."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -189,6 +190,40 @@ async def test_a_flight_that_all_have_left_lands_for_those_who_come(world: Cache
     assert await world.text() == b'{"n":1}'
     assert len(world.slurm.sent) == 1
     world.assert_nothing_is_held()
+
+
+async def test_who_leaves_the_line_for_a_connection_leaves_nobody_in_it(world: CacheWorld) -> None:
+    """Otherwise who asks and hangs up, again and again, fills the line of all."""
+    world.slurm.line = asyncio.Event()
+    leaving = asyncio.create_task(world.text())
+    await settled(lambda: world.reads._flights)
+    (flight,) = world.reads._flights.values()
+    leaving.cancel()
+    await settled(flight.task.done)
+    assert flight.task.cancelled()
+    world.slurm.line.set()
+    assert await world.text() == b'{"n":1}'
+    assert len(world.slurm.leases) == 1
+    world.assert_nothing_is_held()
+
+
+@pytest.mark.parametrize("reason", [Reason.BUSY, Reason.TOKEN_EXPIRING])
+async def test_what_is_wrong_with_who_asked_first_is_not_said_to_those_who_joined(
+    world: CacheWorld, reason: Reason
+) -> None:
+    world.slurm.hold, world.slurm.error = asyncio.Event(), Denied(reason)
+    first, second = grant_for(), grant_for()
+    other = second.admission.identity
+    joining = replace(other, subject=f"not {other.subject}")
+    second = second._replace(admission=second.admission._replace(identity=joining))
+    world.slurm.error_for = other.key
+    asking = [asyncio.create_task(world.text(grant)) for grant in (first, second)]
+    await settled(lambda: sum(flight.waiters for flight in world.reads._flights.values()) == 2)
+    world.slurm.hold.set()
+    refused, answered = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(refused, Denied)
+    assert refused.reason is reason
+    assert answered == b'{"n":1}'
 
 
 async def test_a_failed_flight_is_nobodys_who_comes_later(world: CacheWorld) -> None:

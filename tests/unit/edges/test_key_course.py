@@ -204,3 +204,21 @@ def test_requests_without_a_key_of_meaning_have_no_course() -> None:
             assert world.gateway.begin(grant.admission, grant.body, grant.slot) is None
 
     run_virtually(scenario())
+
+
+def test_what_something_in_front_refused_to_send_frees_its_key_and_nobody_waits_for_ever() -> None:
+    """A breaker that is open, say: nothing grants the course, and nothing drops it but the end of its request."""
+
+    async def scenario() -> None:
+        world = KeyWorld(store=SlowStore())
+        grant, course = begun(world)
+        await asyncio.sleep(5)
+        async with asyncio.timeout(60):
+            await course.wait()
+        assert not world.slurm.sent
+        again, _ = begun(world)
+        await world.gateway.send(again)
+        assert len(world.slurm.sent) == 1
+        assert grant is not again
+
+    run_virtually(scenario())

@@ -5,7 +5,7 @@ import pytest
 from gateway.denial import Denied, Reason
 from gateway.edges.guarded_upstream import GuardedUpstream, is_away
 from gateway.edges.upstream_answer import Answer
-from gateway.model import Grant
+from gateway.model import Grant, Risk
 from gateway.stages.breaker import Breaker, Daemon
 from gateway.stages.forward import own_head
 from tests.cache_world import CacheWorld, grant_for, headers_of
@@ -118,6 +118,15 @@ async def test_a_refusal_of_another_kind_is_a_refusal(world: CacheWorld, reason:
     world.clock.advance(2.0)
     assert await code_of(world) == reason.code
     assert not world.breaker.is_open(Daemon.SLURMCTLD)
+
+
+async def test_a_heavy_read_that_takes_too_long_stops_nobody_else(world: CacheWorld) -> None:
+    """Anybody may ask for more than slurmdbd can find in time; one that is away says so itself."""
+    world.slurm.error = Denied(Reason.UPSTREAM_TIMEOUT)
+    heavy = make_call("/slurmdb/{version}/jobs", risk=Risk.READ_HEAVY)
+    for _ in range(5):
+        assert await code_of(world, grant_for(call=heavy)) == "upstream-timeout"
+    assert not world.breaker.is_open(Daemon.SLURMDBD)
 
 
 async def test_nobody_gets_a_stale_answer_of_another(world: CacheWorld) -> None:
