@@ -23,6 +23,8 @@ from tests.integration.conftest import StartGateway
 FOLDER = "/tmp"  # noqa: S108 (the job's, which every user may write to)
 SECONDS = 120
 MANY = 4
+SETTLE_SECONDS = 3.0
+"""As in the other tests of keys: this slurmctld is not slow."""
 
 
 class Jobs:
@@ -108,7 +110,7 @@ def test_gateway_and_client_are_killed_in_turn_and_each_file_is_one_job(
     jobs: Jobs,
 ) -> None:
     """The gateway as soon as a job is there, whose answer may or may not have been on its way."""
-    site = gateway(one_slurm_release)
+    site = gateway(one_slurm_release, {"idempotency": {"settle_seconds": SETTLE_SECONDS}})
     terminal = terminal_at(site, tmp_path, identity_provider)
     version = one_slurm_release.api_versions[0]
     names = [f"{number}.sh" for number in range(MANY)]
