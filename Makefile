@@ -12,8 +12,8 @@ DEV := .venv/.installed-dev
 FUZZ := .venv/.installed-fuzz
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install
 STEP := $(PYTHON) -m lab step
-# Workers of pytest: three for two processors, because tests of real things mostly wait. Releases are shared by all.
-WORKERS ?= 3
+# Workers of pytest; the lab's releases are shared by all of them.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-long lint bench soak fuzz screenshots lock stop clean
