@@ -37,6 +37,30 @@ SHORT = {
 LONG = {short: state for state, short in SHORT.items()}
 LIVING = frozenset({"PENDING", "RUNNING", "SUSPENDED"})
 """The base states of a job that is not over. COMPLETING stands beside a base state that is."""
+_PASSING = frozenset(
+    {
+        "COMPLETING",
+        "CONFIGURING",
+        "POWER_UP_NODE",
+        "RECONFIG_FAIL",
+        "REQUEUED",
+        "REQUEUE_FED",
+        "REQUEUE_HOLD",
+    }
+    | {
+        "RESIZING",
+        "RESV_DEL_HOLD",
+        "SIGNALING",
+        "SPECIAL_EXIT",
+        "STAGE_OUT",
+        "STOPPED",
+        "UPDATE_DB",
+    }
+)
+"""Words that stand beside a base state, and up to v0.0.39, which gives one word for a state, in its place.
+
+What the base state is then shows only later: a job that has just ended with 0 is COMPLETING there (measured on 22.05).
+"""
 _SHOWN_FIRST = ("COMPLETING", "CONFIGURING", "RESIZING", "REQUEUED", "STAGE_OUT", "STOPPED")
 _SIGNAL_BITS, _CODE_SHIFT = 0x7F, 8
 
@@ -79,7 +103,8 @@ class Job:
     @property
     def is_over(self) -> bool:
         """Whether it will never run any more."""
-        return self.state not in LIVING and "COMPLETING" not in self.flags
+        hidden = self.state in LIVING or self.state in _PASSING
+        return not hidden and "COMPLETING" not in self.flags
 
     @property
     def is_listed(self) -> bool:
@@ -90,7 +115,7 @@ class Job:
         """How long it ran up to now, or in all."""
         if not self.started or self.state == "PENDING":
             return 0
-        end = now if not self.ended or self.state in ("RUNNING", "SUSPENDED") else self.ended
+        end = self.ended if self.ended and self.is_over else now
         return max(0.0, end - self.started - self.suspended_seconds)
 
 

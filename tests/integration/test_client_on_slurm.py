@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -171,16 +170,31 @@ def test_a_signal_reaches_the_job(terminal: Terminal, jobs: Jobs) -> None:
 def test_a_job_is_watched_to_its_end_and_its_code_is_ours(terminal: Terminal, jobs: Jobs) -> None:
     held = jobs.submit("-H", script="sleep 1; exit 7")
     process = terminal.start("watch", held)
-    time.sleep(1.5)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert "PENDING (JobHeldUser)" in first
     jobs.release.run("scontrol", "release", held)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 7, stderr
-    assert "PENDING (JobHeldUser)" in stdout
     assert "FAILED" in stdout.splitlines()[-1]
     assert "exit code 7:0" in stdout
     again = terminal.type("watch", held, "--json")
     assert again.exit_code == 7
     assert json.loads(again.stdout)["state"] == "FAILED"
+
+
+def test_a_job_that_is_ending_is_watched_until_it_has_ended(terminal: Terminal, jobs: Jobs) -> None:
+    """For the three seconds of KillWait it is COMPLETING, and old API versions give no other word."""
+    stubborn = jobs.submit(script="trap '' TERM; sleep 300")
+    wait_until(lambda: jobs.state(stubborn) == "RUNNING", 20, "the running job")
+    process = terminal.start("watch", stubborn)
+    jobs.release.run("scancel", stubborn)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    *before, last = stdout.splitlines()
+    assert "CANCELLED" in last
+    assert not [line for line in before if "exit code" in line]
+    assert any("COMPLETING" in line for line in before)
 
 
 def test_history_is_saccts(terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease) -> None:

@@ -240,11 +240,38 @@ def test_all_filters_have_to_fit(choice: dict[str, Any], fits: bool) -> None:
     assert make_choice(**choice).fits(one) is fits
 
 
+@pytest.mark.parametrize(
+    ("states", "is_over"),
+    [
+        ("COMPLETING", False),
+        ("CONFIGURING", False),
+        ("REQUEUE_HOLD", False),
+        ("STAGE_OUT", False),
+        (["COMPLETED", "COMPLETING"], False),
+        (["COMPLETED", "STAGE_OUT"], True),
+        ("REVOKED", True),
+        ("OUT_OF_MEMORY", True),
+    ],
+)
+def test_one_word_that_hides_the_base_state_is_no_end(
+    states: str | list[str], is_over: bool
+) -> None:
+    assert job(job_state=states).is_over is is_over
+
+
+def test_the_time_of_a_job_whose_word_is_configuring_runs_on() -> None:
+    """Its end is the one that its time limit allows."""
+    one = job(job_state="CONFIGURING", start_time=NOW - 10, end_time=NOW + 3600)
+    assert one.elapsed_seconds(NOW) == 10
+
+
 def test_without_a_state_the_living_are_meant_and_those_that_are_named() -> None:
     over = job(job_state="COMPLETED", user_name="alice")
     ending = job(job_state=["COMPLETED", "COMPLETING"], user_name="alice")
+    ending_in_one_word = job(job_state="COMPLETING", user_name="alice")
     assert not Choice().fits(over)
     assert Choice().fits(ending)
+    assert Choice().fits(ending_in_one_word)
     assert make_choice(job_ids=["1"]).fits(over)
 
 
