@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from gateway.app_access import describe_access
 from gateway.app_audit import Recording, make_recording
+from gateway.app_breaker import make_guarded
 from gateway.app_cache import Behind, Caching, make_cache
 from gateway.app_idempotency import Around, Idempotent, make_idempotent
 from gateway.app_identity import (
@@ -120,6 +121,7 @@ class Generation:
     attempts: AttemptMemory
     serving: Serving
     portal: Audited
+    caching: Caching
     signing_in: SigningIn | None = None
     store: Store | None = None
     number: int = 0
@@ -133,9 +135,8 @@ class Generation:
         return self.recording.trail
 
     def __post_init__(self) -> None:
-        """What is served by it counts as running. A store has to be waited for, which callbacks cannot."""
-        express = self._express() if self.store is None else None
-        self.serving = replace(self.serving, ended=self.leave, express=express)
+        """What is served by it counts as running."""
+        self.serving = replace(self.serving, ended=self.leave, express=self._express())
 
     def _express(self) -> Express:
         return Express(
@@ -143,7 +144,7 @@ class Generation:
             self.upstream.slurmrestd,
             self.slots,
             time.time,
-            RequestIds(),
+            RequestIds().draw,
             self.enter_if_current,
             self.leave,
             self.limit.of_repeats,
@@ -223,6 +224,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         attempts=shelf.take("failed-attempts", AttemptMemory),
         serving=serving,
         portal=make_portal(config, files, policy, workshop.catalogue, serving.receive),
+        caching=caching,
         signing_in=files.signing_in,
         store=counters.store,
     )
@@ -255,7 +257,8 @@ def _make_forwarding(
     upstream, slots, issuing = parts
     around = Around(upstream.slurmrestd, slots, workshop.turns)
     idempotent = make_idempotent(config, around, shelf)
-    behind = Behind(idempotent.upstream, slots, only_own_jobs, issuing.issue)
+    guarded = make_guarded(config.forward, idempotent.upstream, shelf)
+    behind = Behind(guarded, slots, only_own_jobs, issuing.issue)
     return idempotent, make_cache(config.cache, behind, shelf, store)
 
 
@@ -357,6 +360,7 @@ def make_serving(
         only_own_jobs=caching.only_own_jobs,
         select=caching.select,
         finish=caching.finish,
+        guard_rides=caching.guarded.rides,
     )
 
 

@@ -4,19 +4,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.app_breaker import Guarded
 from gateway.app_shelf import Shelf
 from gateway.config.cache import Cache
+from gateway.edges.cache_counts import CacheCounts
 from gateway.edges.cache_entries import Entries
 from gateway.edges.cached_reads import CachedReads, Slots, Terms
 from gateway.edges.cached_views import CachedViews, FilterAnswer
 from gateway.edges.generations import Floors, Generations, MemoryGenerations
-from gateway.edges.guarded_upstream import GuardedUpstream, Upstream
+from gateway.edges.guarded_upstream import Upstream
 from gateway.edges.selected_answers import select_streamed
 from gateway.edges.shared_generations import SharedGenerations
 from gateway.edges.sharing import Issue, Sharing
 from gateway.edges.store import Store
 from gateway.model import Admission
-from gateway.stages.breaker import Breaker
 from gateway.stages.cache import Lifetimes
 
 
@@ -24,7 +25,7 @@ from gateway.stages.cache import Lifetimes
 class Behind:
     """What stands behind the cache."""
 
-    upstream: Upstream
+    guarded: Guarded
     slots: Slots
     only_own_jobs: FilterAnswer
     issue: Issue
@@ -35,10 +36,13 @@ class Caching:
     """The parts that others use, as they are without a cache."""
 
     upstream: Upstream
+    guarded: Guarded
     only_own_jobs: FilterAnswer
     select: FilterAnswer = select_streamed
     finish: FilterAnswer | None = None
     goes_without_slot: Callable[[Admission], bool] | None = None
+    entries: Entries | None = None
+    counts: CacheCounts | None = None
 
 
 def make_cache(section: Cache, behind: Behind, shelf: Shelf, store: Store | None) -> Caching:
@@ -46,25 +50,37 @@ def make_cache(section: Cache, behind: Behind, shelf: Shelf, store: Store | None
 
     And to all processes that share a store.
     """
+    guarded = behind.guarded
     if not section.enabled:
-        return Caching(behind.upstream, behind.only_own_jobs)
+        return Caching(guarded.upstream, guarded, behind.only_own_jobs)
     lifetimes = Lifetimes(section.seconds, section.slow_seconds, section.seconds_by_operation)
     terms = Terms(
         lifetimes,
         section.refresh_seconds,
         section.stale_seconds,
         section.maximum_answer_bytes,
+        section.maximum_list_bytes,
         time.monotonic,
     )
-    guarded = GuardedUpstream(behind.upstream, Breaker(section.pause_seconds, time.monotonic))
-    entries = Entries(section.maximum_bytes)
+    entries, counts = Entries(section.maximum_bytes), shelf.take("cache-counts", CacheCounts)
     floors = Floors(_generations(shelf, store))
     sharing = None
     if section.private_data_is_empty and section.share_as:
-        sharing = Sharing(section.share_as, behind.issue, guarded, behind.slots, time.monotonic)
-    upstream = CachedReads(guarded, behind.slots, entries, floors, terms, sharing)
-    views = CachedViews(behind.only_own_jobs)
-    return Caching(upstream, views.own_jobs, views.select, views.finish, lifetimes.is_kept)
+        sharing = Sharing(
+            section.share_as, behind.issue, guarded.upstream, behind.slots, time.monotonic
+        )
+    upstream = CachedReads(guarded.upstream, behind.slots, entries, floors, terms, sharing, counts)
+    views = CachedViews(behind.only_own_jobs, counts)
+    return Caching(
+        upstream,
+        guarded,
+        views.own_jobs,
+        views.select,
+        views.finish,
+        lifetimes.is_kept,
+        entries,
+        counts,
+    )
 
 
 def _generations(shelf: Shelf, store: Store | None) -> Generations:

@@ -15,6 +15,8 @@ from gateway.app_policy import BuildError
 from gateway.app_shelf import Shelf
 from gateway.app_state import (
     audit_part,
+    breaker_readings,
+    cache_reading,
     credential_part,
     directory_part,
     disk_part,
@@ -283,6 +285,8 @@ class Application:
             failed_authentications=now.attempts.failed,
             refused_attempts=now.attempts.refused,
             store=store_reading(now.store),
+            cache=cache_reading(now.caching),
+            breakers=breaker_readings(now.caching.guarded.breaker),
         )
 
 

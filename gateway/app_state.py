@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gateway.app_cache import Caching
 from gateway.app_idempotency import Idempotent
 from gateway.app_identity import Identification, Mapped
 from gateway.app_sign_in import SigningIn
@@ -13,6 +14,8 @@ from gateway.audit.journal import Journal
 from gateway.edges.jwks import KeyState
 from gateway.edges.store import Store
 from gateway.sign_in.session import SessionDoubt
+from gateway.stages.breaker import Breaker, Daemon
+from gateway.web.cache_metrics import BreakerReading, CacheReading
 from gateway.web.metrics import KeyReading, StoreReading
 from gateway.web.operations import Part
 
@@ -133,6 +136,36 @@ def store_part(store: Store | None) -> Part:
 def store_reading(store: Store | None) -> StoreReading | None:
     """For the metrics."""
     return None if store is None else StoreReading(not store.problem, dict(store.missed))
+
+
+def cache_reading(caching: Caching) -> CacheReading | None:
+    """For the metrics."""
+    entries, counts = caching.entries, caching.counts
+    if entries is None or counts is None:
+        return None
+    return CacheReading(
+        entries=len(entries),
+        used_bytes=entries.used,
+        maximum_bytes=entries.maximum,
+        answers=counts.answers,
+        not_modified=counts.not_modified,
+        calls=counts.calls,
+    )
+
+
+def breaker_readings(breaker: Breaker | None) -> tuple[BreakerReading, ...]:
+    """For the metrics."""
+    if breaker is None:
+        return ()
+    return tuple(
+        BreakerReading(
+            daemon.value,
+            breaker.is_open(daemon),
+            breaker.openings[daemon],
+            breaker.refusals[daemon],
+        )
+        for daemon in Daemon
+    )
 
 
 def _table_problems(mapped: Mapped, identification: Identification) -> Iterator[str]:

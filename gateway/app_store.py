@@ -9,6 +9,7 @@ from gateway.app_shelf import Shelf
 from gateway.config.gateway import Gateway
 from gateway.config.store import Store as StoreSection
 from gateway.edges.buckets import MemoryBuckets
+from gateway.edges.hits_in_advance import PARTS, HitsInAdvance
 from gateway.edges.shared_buckets import RefuseWhenAway, SharedBuckets, ShareWhenAway
 from gateway.edges.store import Store
 
@@ -67,12 +68,13 @@ def choose_counting(config: Gateway, store: Store | None, local: MemoryBuckets) 
     """Rates of this process, or of all that share a store."""
     if store is None:
         return local
-    shared = SharedBuckets(store, "limits")
+    processes = count_processes(config)
     match config.store.limits_when_away:
         case "share":
-            return ShareWhenAway(shared, local, count_processes(config))
-        case "refuse":
-            return RefuseWhenAway(shared)
+            ahead = HitsInAdvance(PARTS * processes)
+            return ShareWhenAway(SharedBuckets(store, "limits", ahead), local, processes)
+        case "refuse":  # none in advance, which would be admitted while the store is away
+            return RefuseWhenAway(SharedBuckets(store, "limits"))
         case never:
             assert_never(never)
 

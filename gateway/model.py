@@ -326,9 +326,9 @@ class AuditRecord:
         self.method = method
         self.raw_target = raw_target
 
-    def again(self, request_id: str, time: float, request: InboundRequest) -> "AuditRecord":
+    def again(self, request_id: str, time: float) -> "AuditRecord":
         """The same of another request, copied at once."""
         twin = AuditRecord.__new__(AuditRecord)
         twin.__dict__ = own = self.__dict__.copy()
-        own["request_id"], own["time"], own["request"] = request_id, time, request
+        own["request_id"], own["time"] = request_id, time
         return twin

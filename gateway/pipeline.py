@@ -1,8 +1,8 @@
 """The order of the stages: (InboundRequest) -> Admission, then (Admission, Body) -> Grant, or Denied."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from gateway.denial import Denied
 from gateway.model import (
@@ -20,6 +20,8 @@ from gateway.model import (
     Secret,
     UpstreamCredential,
 )
+
+T = TypeVar("T")
 
 
 class Authenticate(Protocol):
@@ -205,6 +207,19 @@ class Pipeline:
             raise
         return grant._replace(credential=credential)
 
+    def decides_again(self, admission: Admission, credential: UpstreamCredential) -> bool:
+        """Whether a read of the same caller gets this call and this credential, as far as that is at hand.
+
+        False where it has to be waited for. Raises Denied.
+        """
+        request, identity, user, call, _ = admission
+        if self.authorize(request, identity, user) != call:
+            return False
+        given = _at_hand(self.credential(identity, user, request.bearer))
+        return (
+            given is not None and given.user == credential.user and given.token is credential.token
+        )
+
     async def _ruled(self, admission: Admission, body: Body, record: AuditRecord) -> Body:
         """The body as the caller's roles admit it; the record has the hash of the one that came."""
         settled = await self.body_rules(admission, body)
@@ -224,6 +239,17 @@ class Pipeline:
         if settled is not body:
             record.note = "the body's filter was set to the caller"
         return settled
+
+
+def _at_hand(asking: Coroutine[Any, Any, T]) -> T | None:
+    """What a stage gives without waiting for anything; where it would wait, it is ended."""
+    try:
+        asking.send(None)
+    except StopIteration as done:
+        given: T = done.value
+        return given
+    asking.close()
+    return None
 
 
 def note_denial(record: AuditRecord, denied: Denied) -> None:

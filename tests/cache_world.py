@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from gateway.edges.cache_counts import CacheCounts
 from gateway.edges.cache_entries import Entries
 from gateway.edges.cached_answer import CachedAnswer
 from gateway.edges.cached_reads import CachedReads, Terms
@@ -30,6 +31,8 @@ from gateway.stages.forward import read_head
 from tests.fakes import FakeClock, FakeLease, make_identity, make_request, make_user
 from tests.scripted_upstream import answer as written
 from tests.upstream_kit import READ, text_of
+
+MAXIMUM_LIST_BYTES = 200_000
 
 
 class Source:
@@ -110,14 +113,19 @@ class CacheWorld:
         self.entries = Entries(maximum_bytes)
         self.floors = Floors(MemoryGenerations())
         lifetimes = Lifetimes(1.0, 5.0, {})
-        terms = Terms(lifetimes, 0.25, stale_seconds, maximum_answer_bytes, self.clock)
+        terms = Terms(
+            lifetimes, 0.25, stale_seconds, maximum_answer_bytes, MAXIMUM_LIST_BYTES, self.clock
+        )
         self.breaker = Breaker(5.0, self.clock)
-        guarded = GuardedUpstream(self.slurm, self.breaker)
+        guarded = GuardedUpstream(self.slurm, self.breaker, self.clock)
         sharing = None
         if issue is not None:
             sharing = Sharing(share_as, issue, guarded, self.slurm, self.clock)
-        self.reads = CachedReads(guarded, self.slurm, self.entries, self.floors, terms, sharing)
-        self.views = CachedViews(only_own_jobs)
+        self.counts = CacheCounts()
+        self.reads = CachedReads(
+            guarded, self.slurm, self.entries, self.floors, terms, sharing, self.counts
+        )
+        self.views = CachedViews(only_own_jobs, self.counts)
 
     async def ask(self, grant: Grant | None = None, **changes: object) -> Answer:
         grant = grant or grant_for()

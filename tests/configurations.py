@@ -81,9 +81,12 @@ def token_for(user: str, seconds: float = 36_000, **claims: object) -> str:
     return make_token(base_header(), {**base, **times, **claims}, "rsa:issuer")
 
 
-def lines_in(audit: Path) -> list[dict[str, Any]]:
-    """All lines of a file of the audit."""
-    return [json.loads(line) for line in audit.read_text().splitlines()]
+def lines_in(audit: Path, *, is_growing: bool = False) -> list[dict[str, Any]]:
+    """All lines of a file of the audit. `is_growing`: whoever reads meanwhile may see the last one by half."""
+    text = audit.read_text()
+    if is_growing:
+        text = text[: text.rfind("\n") + 1]
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def ends_in(audit: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A proxy among fakes: what a test of it sets up and looks at."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class World:
     ) -> None:
         self.upstream = FakeUpstream(plan or Plan())
         self.fails = fails or {}
+        self.waits: Collection[str] = ()
+        """Stages that do not have their answer at hand."""
         self.records: list[AuditRecord] = []
         self.slots: Slots | None = None
         """Real slots, in the place of one that everybody gets."""
@@ -74,6 +76,8 @@ class World:
         async def stage(*_: object) -> Any:
             if name in self.fails:
                 raise self.fails[name]
+            if name in self.waits:
+                await asyncio.sleep(0)
             if name == "limit":
                 self.leased += 1
             return answer

@@ -15,6 +15,8 @@ MAC_BYTES = 16
 _BLOCK_BYTES = 64
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_SEAL = b',"mac":"'
+_END = b'"}\n'
 _FIRST = b"slurm-gateway audit chain v1"
 _NEXT = b"slurm-gateway audit key v1"
 _NAME = b"slurm-gateway audit chain id v1"
@@ -92,7 +94,7 @@ class Chain:
             inner.update(mac + text)
             outer.update(inner.digest())
             mac = outer.digest()[:MAC_BYTES]
-            lines.append(b'%b,"mac":"%b"}\n' % (text, hexlify(mac)))
+            lines.append(b"".join((text, _SEAL, hexlify(mac), _END)))
             macs.append(mac)
         return lines, macs
 

@@ -45,7 +45,7 @@ class Journal:
         self.turn_lines = lines = TurnLines(self._write_turn, self._write_alone)
         self.flush = lines.flush
         self._keeper = keeper
-        self._moment = Moments()
+        self._moment = Moments().text
         self._now = now
         self._main: MainSink = Nowhere()
         self._others: tuple[OtherSink, ...] = ()

@@ -41,8 +41,8 @@ class Moments:
         self._second = -1
         self._text = ""
 
-    def __call__(self, seconds: float) -> str:
-        """The text of a moment, given in seconds since the epoch."""
+    def text(self, seconds: float) -> str:
+        """A moment, given in seconds since the epoch."""
         whole = int(seconds)
         if whole != self._second:
             self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
@@ -56,7 +56,7 @@ class Lines:
     def __init__(self, cluster: str, listed_query_values: frozenset[str]) -> None:
         self._cluster = f'","cluster":{quoted(cluster)},'
         self._listed = listed_query_values
-        self._moment = Moments()
+        self._moment = Moments().text
         self._who: dict[Identity, tuple[ClusterUser | None, str]] = {}
         self._what: dict[int, tuple[AuthorizedCall, Target, str]] = {}
 

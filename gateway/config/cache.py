@@ -23,8 +23,6 @@ class Cache(Section):
     """The same for single operations; 0 is never kept: { "GET /slurmdb/*/jobs" = 10.0 }."""
     stale_seconds: Lifetime = 60.0
     """How much longer it is used while Slurm does not answer; `Cache-Status` says so. 0: not at all."""
-    pause_seconds: Seconds = 5.0
-    """After slurmctld or slurmdbd did not answer, how long nobody asks it; each further pause is twice as long."""
     private_data_is_empty: bool = False
     """Say that slurm.conf sets no PrivateData, so that users may share answers. Where the API tells (v0.0.45), it is
     looked at every minute, and sharing ends on any doubt."""
@@ -36,3 +34,6 @@ class Cache(Section):
     """Memory for all answers, compressed forms and calls under way included."""
     maximum_answer_bytes: Bytes = 33_554_432
     """A longer answer is streamed to the client that asked, and nobody shares it."""
+    maximum_list_bytes: Bytes = 67_108_864
+    """The same for a list of which somebody wants parts (`gateway.fields` and so on): up to this size it is parsed once
+    for all. Parts of a longer one are found as it streams by, for each request anew."""

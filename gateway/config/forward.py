@@ -41,9 +41,14 @@ class Forward(Section):
     """Until the first byte of an answer to whatever may change something."""
     heavy_seconds: Seconds = 300.0
     """Until the first byte for heavy reads and bulk operations."""
-    openapi_seconds: Seconds = 600.0
+    openapi_seconds: Seconds = 3600.0
     """How long slurmrestd's own OpenAPI document is used before it is asked for again. A reload, and a restart of
-    slurmrestd that is noticed, ask at once."""
+    slurmrestd, which is noticed by the connections to it, ask at once."""
+    breaker: bool = True
+    """After slurmctld or slurmdbd did not answer, refuse calls to it at once (503), but for one now and then that finds
+    out whether it is back. `false`: every call waits to be told."""
+    breaker_pause_seconds: Seconds = 5.0
+    """How long nobody asks a daemon that did not answer; each further pause is twice as long, up to a minute."""
     buffer_bytes: Bytes = 8_388_608
     """Answers up to this size leave slurmrestd at once, however slowly the client reads."""
     minimum_bytes_per_second: Bytes = 16_384

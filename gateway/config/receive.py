@@ -9,8 +9,8 @@ class Receive(Section):
     """Sizes and forms of requests."""
 
     maximum_body_bytes: Bytes = Field(default=52_428_800, le=52_428_800)
-    """Largest request body. slurmrestd itself takes 52,428,800 bytes and no more; that of Slurm 20.11 sometimes ends
-    at bodies of about that size: 8388608 is enough for any job there."""
+    """Largest request body. slurmrestd itself takes 52,428,800 bytes and no more; that of Slurm 20.11 now and
+    then ends at bodies of a megabyte or more, the sooner the larger: 1048576 is enough for nearly any job there."""
     maximum_body_bytes_by_operation: dict[str, Bytes] = Field(default_factory=dict)
     """Smaller caps for single operations: { "POST /slurm/*/job/submit" = 8388608 }."""
     maximum_ruled_body_bytes: Bytes = 16_777_216

@@ -32,6 +32,8 @@ class SweptMemoryStorage(MemoryStorage):
     def __init__(self) -> None:
         super().__init__()
         self._next_sweep = time.time() + _SWEEP_SECONDS
+        self._keys: dict[str, tuple[int, str, str]] = {}
+        """By key: the number of the window of its last hit, and the keys of the two counters, which go by that."""
 
     def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1
@@ -41,15 +43,18 @@ class SweptMemoryStorage(MemoryStorage):
         A counter is read within two windows of its first hit, so it has not expired yet.
         """
         now = time.time()
-        counters, windows = self.storage, now / expiry
-        current_key = f"{key}/{int(windows)}"
+        counters, window = self.storage, int(now / expiry)
+        known = self._keys.get(key)
+        if known is None or known[0] != window:
+            previous_key = f"{key}/{int((now - expiry) / expiry)}"
+            self._keys[key] = known = (window, f"{key}/{window}", previous_key)
+        current_key = known[1]
         count = counters.get(current_key, 0)
-        previous = counters.get(f"{key}/{int((now - expiry) / expiry)}", 0)
-        weighted = float(count)
-        if previous:
-            weighted += previous * ((1 - (((now - expiry) / expiry) % 1)) * expiry) / expiry
-        if floor(weighted) + amount > limit:
-            return False
+        previous = counters.get(known[2], 0)
+        if count + previous + amount > limit:  # the previous one weighs as much at the most
+            weighted = count + previous * ((1 - (((now - expiry) / expiry) % 1)) * expiry) / expiry
+            if floor(weighted) + amount > limit:
+                return False
         if count:
             counters[current_key] = count + amount
         else:
@@ -69,6 +74,7 @@ class SweptMemoryStorage(MemoryStorage):
 
     def _sweep(self, now: float) -> None:
         self._next_sweep = now + _SWEEP_SECONDS
+        self._keys.clear()
         for key in [key for key, end in self.expirations.items() if end <= now]:
             del self.expirations[key]
             self.storage.pop(key, None)

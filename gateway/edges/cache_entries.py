@@ -69,7 +69,7 @@ class Entries:
     """`maximum_bytes` in all: flights under way, entries, and dropped entries that somebody still reads."""
 
     def __init__(self, maximum_bytes: int) -> None:
-        self._maximum = maximum_bytes
+        self.maximum = maximum_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self.used = 0
 
@@ -86,11 +86,11 @@ class Entries:
     def reserve(self, length: int) -> bool:
         """Make room for a body of this length, if that is possible."""
         length += _ENTRY_BYTES
-        if length > self._maximum:
+        if length > self.maximum:
             return False
         self.used += length
         self._shrink()
-        if self.used <= self._maximum:
+        if self.used <= self.maximum:
             return True
         self.used -= length
         return False
@@ -125,7 +125,7 @@ class Entries:
             self.used -= entry.size
 
     def _shrink(self) -> None:
-        while self.used > self._maximum and self._entries:
+        while self.used > self.maximum and self._entries:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: Key) -> None:

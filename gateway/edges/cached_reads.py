@@ -12,8 +12,10 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from gateway.denial import Denied, Reason
+from gateway.edges.cache_counts import PASSED, CacheCounts
 from gateway.edges.cache_entries import Entries, Entry, Key, View
-from gateway.edges.cached_answer import Lent, plain_answer
+from gateway.edges.cache_flight import Flight
+from gateway.edges.cached_answer import CachedAnswer, Lent, plain_answer
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.generations import Floors
 from gateway.edges.guarded_upstream import is_away
@@ -42,8 +44,6 @@ _AWAY = frozenset(
 """What a kept answer helps against."""
 _LEADERS_OWN = frozenset({Reason.BUSY, Reason.TOKEN_EXPIRING})
 """Refusals that say something of who asked first, and nothing of the answer."""
-_UNWANTED = -1
-"""The number of a flight that nobody joins any more."""
 _EVERYBODY = ("\x00", "")
 """Whose an answer is that is shared: no user has such a name."""
 _AT_ONCE_BYTES = 262_144
@@ -76,49 +76,9 @@ class Terms:
     least_seconds: float
     stale_seconds: float
     maximum_answer_bytes: int
+    maximum_list_bytes: int
+    """The same where somebody wants parts of it."""
     monotonic: Clock
-
-
-class _Flight:
-    """One call under way. `streamed` is an answer too large to be kept: the first who takes it has it."""
-
-    def __init__(self, number: int, begun: float, leader: tuple[str, str]) -> None:
-        self.number = number
-        self.begun = begun
-        self.leader = leader
-        self.waiters = 0
-        self.is_seated = False
-        self.lent: Lent | None = None
-        self.shared: Answer | None = None
-        """Neither kept nor large: an error, or nothing at all."""
-        self.streamed: Answer | None = None
-        self.task: asyncio.Task[None]
-
-    def take(self) -> Answer | None:
-        """What is too large for all, for one."""
-        answer, self.streamed = self.streamed, None
-        return answer
-
-    def left(self) -> None:
-        """One waiter less: what nobody has taken by then, nobody wants.
-
-        Nor a connection, for which it would stand in line: nobody holds more places there than requests.
-        """
-        self.waiters -= 1
-        if not (self.waiters or self.is_seated or self.task.done()):
-            self.number = _UNWANTED
-            self.task.cancel()
-        self.clear()
-
-    def clear(self) -> None:
-        """Give back what is left, once nobody waits and it has landed."""
-        if self.waiters or not self.task.done():
-            return
-        answer, lent = self.take(), self.lent
-        if answer is not None:
-            answer.close()
-        if lent is not None:
-            lent.give_back()
 
 
 class CachedReads:
@@ -132,6 +92,7 @@ class CachedReads:
         floors: Floors,
         terms: Terms,
         sharing: Sharing | None = None,
+        counts: CacheCounts | None = None,
     ) -> None:
         self._upstream = upstream
         self._slots = slots
@@ -139,7 +100,8 @@ class CachedReads:
         self._floors = floors
         self._terms = terms
         self._sharing = sharing
-        self._flights: dict[Key, _Flight] = {}
+        self._counts = counts or CacheCounts()
+        self._flights: dict[Key, Flight] = {}
         self._threads = FewThreads(1)
 
     def send(self, grant: Grant) -> Coroutine[Any, Any, Answer]:
@@ -148,7 +110,7 @@ class CachedReads:
         if may_change_state(call):
             return self._write(grant)
         seconds = self._terms.lifetimes(call)
-        return self._read(grant, seconds) if seconds > 0 else self._upstream.send(grant)
+        return self._counted(grant, seconds) if seconds > 0 else self._upstream.send(grant)
 
     # writes
 
@@ -168,6 +130,12 @@ class CachedReads:
 
     # reads
 
+    async def _counted(self, grant: Grant, seconds: float) -> Answer:
+        answer = await self._read(grant, seconds)
+        found = answer.sighting.outcome if isinstance(answer, CachedAnswer) else PASSED
+        self._counts.answers[found] += 1
+        return answer
+
     async def _read(self, grant: Grant, seconds: float) -> Answer:
         admission = grant.admission
         call, wish = admission.call, admission.request.cache_wish
@@ -183,6 +151,7 @@ class CachedReads:
         flight, is_mine = self._flight(key, grant, floor, now - least), False
         if flight is None:
             flight, is_mine = self._begin(key, grant, seconds), True
+        flight.most_bytes = max(flight.most_bytes, self._most_bytes(call))
         sighting = _missed(entry, wish, seconds, now, not is_mine)
         oldest = now - seconds - self._terms.stale_seconds
         if entry is None or entry.number < floor or entry.since <= oldest:
@@ -206,7 +175,7 @@ class CachedReads:
 
     # flights
 
-    def _flight(self, key: Key, grant: Grant, floor: int, oldest: float) -> _Flight | None:
+    def _flight(self, key: Key, grant: Grant, floor: int, oldest: float) -> Flight | None:
         """One under way that may be joined: not older than what may be answered, and of this generation."""
         flight = self._flights.get(key)
         if flight is None or flight.number < floor or flight.task.done():
@@ -215,31 +184,31 @@ class CachedReads:
         is_choosy = wish is not None and wish.maximum_age_seconds is not None
         return None if is_choosy and flight.begun <= oldest else flight
 
-    def _begin(self, key: Key, grant: Grant, seconds: float) -> _Flight:
+    def _begin(self, key: Key, grant: Grant, seconds: float) -> Flight:
         leader = grant.admission.identity.key
-        flight = _Flight(self._floors.next(), self._terms.monotonic(), leader)
+        flight = Flight(self._floors.next(), self._terms.monotonic(), leader)
         self._flights[key] = flight
         flight.task = asyncio.create_task(self._fly(flight, key, grant, seconds))
         flight.task.add_done_callback(lambda _: self._landed(flight, key))
         return flight
 
-    def _landed(self, flight: _Flight, key: Key) -> None:
+    def _landed(self, flight: Flight, key: Key) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
         if not flight.task.cancelled():
             flight.task.exception()  # whoever waits hears of it; there may be nobody
         flight.clear()
 
-    async def _fly(self, flight: _Flight, key: Key, grant: Grant, seconds: float) -> None:
+    async def _fly(self, flight: Flight, key: Key, grant: Grant, seconds: float) -> None:
         if self._sharing is not None and key[0] == _EVERYBODY:
             grant = await self._sharing.as_shared(grant)
         slot = await self._slots.acquire(grant.admission.identity)
         flight.is_seated = True
         try:
-            answer = await self._upstream.send(grant._replace(slot=slot))
+            answer = await self._call(grant._replace(slot=slot))
             if answer.head.status != _OK:
                 await self._share(flight, answer, grant.admission.call)
-            elif self._has_room(answer):
+            elif self._has_room(answer, flight.most_bytes):
                 await self._keep(flight, key, answer, grant.admission.call, seconds)
             else:
                 flight.streamed = answer
@@ -252,11 +221,23 @@ class CachedReads:
         else:
             slot.release()
 
-    def _has_room(self, answer: Answer) -> bool:
-        length = answer.head.length
-        return length <= self._terms.maximum_answer_bytes and self._entries.reserve(length)
+    def _call(self, grant: Grant) -> Coroutine[Any, Any, Answer]:
+        """Counted only if it is made."""
+        self._upstream.check(grant.admission.call)
+        self._counts.calls += 1
+        return self._upstream.send(grant)
 
-    async def _share(self, flight: _Flight, answer: Answer, call: AuthorizedCall) -> None:
+    def _most_bytes(self, call: AuthorizedCall) -> int:
+        terms = self._terms
+        if call.selection is None:
+            return terms.maximum_answer_bytes
+        return max(terms.maximum_answer_bytes, terms.maximum_list_bytes)
+
+    def _has_room(self, answer: Answer, most_bytes: int) -> bool:
+        length = answer.head.length
+        return length <= most_bytes and self._entries.reserve(length)
+
+    async def _share(self, flight: Flight, answer: Answer, call: AuthorizedCall) -> None:
         """Something else than the answer that was hoped for: theirs who wait now, and nobody's later."""
         if await _read_all(answer, self._terms.maximum_answer_bytes, call):
             flight.shared = answer
@@ -264,7 +245,7 @@ class CachedReads:
             flight.streamed = answer
 
     async def _keep(
-        self, flight: _Flight, key: Key, answer: Answer, call: AuthorizedCall, seconds: float
+        self, flight: Flight, key: Key, answer: Answer, call: AuthorizedCall, seconds: float
     ) -> None:
         length = answer.head.length
         try:
@@ -288,7 +269,7 @@ class CachedReads:
         except (TimeoutError, OSError):  # no thread
             return tag_of(body)
 
-    async def _wait(self, flight: _Flight, grant: Grant, sighting: Sighting) -> Answer:
+    async def _wait(self, flight: Flight, grant: Grant, sighting: Sighting) -> Answer:
         flight.waiters += 1
         try:
             await asyncio.shield(flight.task)
@@ -309,7 +290,7 @@ class CachedReads:
         """Who comes too late for an answer that is too large for all asks for one of their own."""
         slot = await self._slots.acquire(grant.admission.identity)
         try:
-            answer = await self._upstream.send(grant._replace(slot=slot))
+            answer = await self._call(grant._replace(slot=slot))
         except BaseException:
             slot.release()
             raise

@@ -6,10 +6,11 @@ Whatever is made of an entry is made once, and kept with it. Other answers go th
 from collections.abc import Hashable
 from typing import Protocol
 
+from gateway.edges.cache_counts import CacheCounts
 from gateway.edges.cache_entries import Entry, View
 from gateway.edges.cached_answer import CachedAnswer, Lent, plain_answer
 from gateway.edges.cached_reads import tag_of
-from gateway.edges.codings import ENCODERS
+from gateway.edges.codings import AT_ONCE_BYTES, ENCODERS
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.one_flight import OneFlight
 from gateway.edges.selected_answers import (
@@ -45,10 +46,11 @@ class FilterAnswer(Protocol):
 
 
 class CachedViews:
-    """Codings are made in one thread, so that they never take more than one processor."""
+    """Codings of long bodies are made in one thread, so that they never take more than one processor."""
 
-    def __init__(self, only_own_jobs: FilterAnswer) -> None:
+    def __init__(self, only_own_jobs: FilterAnswer, counts: CacheCounts | None = None) -> None:
         self._only_own_jobs = only_own_jobs
+        self._counts = counts or CacheCounts()
         self._threads = FewThreads(1)
         self._viewing: OneFlight[tuple[Entry, Hashable], View] = OneFlight()
         self._indexing: OneFlight[View, ListIndex] = OneFlight()
@@ -128,13 +130,19 @@ class CachedViews:
         if coding and len(view.body) >= _LEAST_CODED_BYTES and coding not in view.forms:
             lent = answer.lent
             await self._coding.join((view, coding), lambda: self._code(lent.again(), view, coding))
-        return ready(admission, answer)
+        final = ready(admission, answer)
+        if final.head.status == _NOT_MODIFIED:
+            self._counts.not_modified += 1
+        return final
 
     async def _code(self, lent: Lent, view: View, coding: str) -> None:
         """A body that does not come out shorter goes out as it is."""
         encode, body = ENCODERS[coding], view.body
         try:
-            coded = await self._threads.run(_WORK_SECONDS, lambda: encode(body))
+            if len(body) <= AT_ONCE_BYTES[coding]:
+                coded = encode(body)
+            else:
+                coded = await self._threads.run(_WORK_SECONDS, lambda: encode(body))
             is_shorter = len(coded) < len(body)
             view.forms[coding] = coded if is_shorter else None
             lent.grow(len(coded) if is_shorter else 0)

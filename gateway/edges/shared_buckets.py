@@ -1,7 +1,7 @@
 """(rate, key) -> within the rate or not, for all processes together: sliding window counters in the store."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -9,6 +9,7 @@ from limits.aio.storage.redis.bridge import RedisBridge
 
 from gateway.denial import Denied, Reason
 from gateway.edges.buckets import Counters, MemoryBuckets
+from gateway.edges.hits_in_advance import HitsInAdvance
 from gateway.edges.store import Store, StoreAway
 from gateway.stages.limit import Rate, Refusal, WouldWait
 
@@ -20,9 +21,11 @@ local function look(KEYS, ARGV) {RedisBridge.SCRIPT_SLIDING_WINDOW.decode()} end
 local answers = {{}}
 for number = 1, #KEYS / 2 do
   local keys = {{KEYS[2 * number - 1], KEYS[2 * number]}}
-  local amount, window = ARGV[2 * number], ARGV[2 * number + 1]
-  if ARGV[1] == 'hit' and acquire(keys, {{amount, window, 1}}) then
-    answers[number] = false
+  local amount, window, wanted = ARGV[3 * number - 2], ARGV[3 * number - 1], tonumber(ARGV[3 * number])
+  if wanted > 1 and acquire(keys, {{amount, window, wanted}}) then
+    answers[number] = wanted
+  elseif wanted > 0 and acquire(keys, {{amount, window, 1}}) then
+    answers[number] = 1
   else
     local counters = look(keys, {{window}})
     for place = 1, 4 do counters[place] = counters[place] or 0 end
@@ -31,7 +34,7 @@ for number = 1, #KEYS / 2 do
 end
 return answers
 """
-"""The library's own scripts, for many windows in one step."""
+"""The library's own scripts, for many windows in one step: how many hits were counted, or the counters."""
 _RETRY: Final = (("Retry-After", "5"),)
 
 
@@ -48,29 +51,38 @@ class SharedBuckets:
 
     Its one step is atomic there, so that any number of processes admit exactly the amount. Hits that come
     while one question is under way are asked together by the next: a question costs 0.2 ms of
-    processor time here, however many hits it has. Keys are hashed: they hold issuers and subjects, and have no business
-    in a store. Raises StoreAway.
+    processor time here, however many hits it has. `ahead` are hits that were asked for before they come.
+    Keys are hashed: they hold issuers and subjects, and have no business in a store. Raises StoreAway.
     """
 
-    def __init__(self, store: Store, use: str) -> None:
+    def __init__(self, store: Store, use: str, ahead: HitsInAdvance | None = None) -> None:
         self._store = store
         self._use = use
+        self._ahead = ahead or HitsInAdvance()
         self._script = store.client.register_script(_SCRIPT)
         self._waiting: list[_Asked] = []
         self._asking: asyncio.Task[None] | None = None
 
     async def hit(self, rate: Rate, key: str) -> Refusal | None:
         """Count one request and say whether it was within the rate."""
-        asked = _Asked(self._key(key), rate, asyncio.get_running_loop().create_future())
+        if self._ahead.spend(key):
+            return None
+        asked = _Asked(key, rate, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_all())
         return await asked.answer
 
+    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:  # noqa: ARG002 (RateStore)
+        """Of those in advance. Raises WouldWait where there is none, for the store has to be waited for."""
+        if self._ahead.spend(key):
+            return None
+        raise WouldWait
+
     async def test(self, rate: Rate, key: str) -> Refusal | None:
         """Say whether a hit would be within the rate, without counting it."""
-        (counters,) = await self._ask([self._key(key)], [rate], "test")
-        if counters is None or counters.are_below(rate):
+        (counters,) = await self._ask([(key, rate, 0)])
+        if isinstance(counters, int) or counters.are_below(rate):
             return None
         return Refusal(counters.seconds_until_below(rate))
 
@@ -85,7 +97,7 @@ class SharedBuckets:
 
     async def _answer(self, batch: Sequence[_Asked]) -> None:
         try:
-            found = await self._ask([one.key for one in batch], [one.rate for one in batch], "hit")
+            found = await self._ask(self._with_more(batch))
         except Exception as error:  # noqa: BLE001 (whatever it is, nobody waits for ever)
             self._store.miss(self._use, len(batch) - 1)
             away = StoreAway(str(error) or type(error).__name__)
@@ -93,18 +105,29 @@ class SharedBuckets:
                 if not one.answer.done():
                     one.answer.set_exception(away)
             return
-        for one, counters in zip(batch, found, strict=True):
+        for one, counted in zip(batch, found, strict=True):
+            if isinstance(counted, int):
+                self._ahead.keep(one.rate, one.key, counted - 1)
             if not one.answer.done():
-                one.answer.set_result(_refusal(one.rate, counters))
+                one.answer.set_result(_refusal(one.rate, counted))
 
-    async def _ask(
-        self, keys: Sequence[str], rates: Sequence[Rate], what: str
-    ) -> "list[Counters | None]":
-        """The counters of each window; none where a hit was within the rate."""
-        names = [name for key in keys for name in (f"{key}/-1", key)]
-        values = [value for rate in rates for value in (rate.amount, rate.window_seconds)]
-        answers = await self._store.run(self._use, self._script, names, [what, *values])
-        return [_counters(answer) if answer else None for answer in answers]
+    def _with_more(self, batch: Sequence[_Asked]) -> Iterator[tuple[str, Rate, int]]:
+        """The first of each key asks for those in advance, too."""
+        seen = set()
+        for key, rate, _ in batch:
+            yield key, rate, 1 if key in seen else 1 + self._ahead.wanted(rate, key)
+            seen.add(key)
+
+    async def _ask(self, hits: Iterable[tuple[str, Rate, int]]) -> "list[int | Counters]":
+        """(key, rate, how many) -> how many were counted: all, or one; or the counters where not even that."""
+        names: list[str] = []
+        values: list[int] = []
+        for key, rate, wanted in hits:
+            name = self._key(key)
+            names += f"{name}/-1", name
+            values += rate.amount, rate.window_seconds, wanted
+        answers = await self._store.run(self._use, self._script, names, values)
+        return [one if isinstance(one, int) else _counters(one) for one in answers]
 
     def _key(self, key: str) -> str:
         """Of one length, whatever a client may call itself."""
@@ -119,8 +142,10 @@ def _counters(answer: Sequence[bytes | int | None]) -> Counters:
     return Counters(previous, max(0, previous_left) / 1000, current, max(0, current_left) / 1000)
 
 
-def _refusal(rate: Rate, counters: Counters | None) -> Refusal | None:
-    return None if counters is None else Refusal(max(0.0, counters.seconds_until_below(rate)))
+def _refusal(rate: Rate, counted: int | Counters) -> Refusal | None:
+    if isinstance(counted, int):
+        return None
+    return Refusal(max(0.0, counted.seconds_until_below(rate)))
 
 
 class ShareWhenAway:
@@ -138,9 +163,9 @@ class ShareWhenAway:
         except StoreAway:
             return await self._local.hit(share_of(rate, self._processes), key)
 
-    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:  # noqa: ARG002 (RateStore)
-        """Never: the store has to be waited for."""
-        raise WouldWait
+    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:
+        """See RateStore. Raises WouldWait."""
+        return self._shared.hit_at_once(rate, key)
 
     def forget(self, rate: Rate, key: str) -> None:
         """What is in memory; the store forgets by itself."""
@@ -160,9 +185,9 @@ class RefuseWhenAway:
         except StoreAway as away:
             raise limits_unavailable(away) from None
 
-    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:  # noqa: ARG002 (RateStore)
-        """Never: the store has to be waited for."""
-        raise WouldWait
+    def hit_at_once(self, rate: Rate, key: str) -> Refusal | None:
+        """See RateStore. Raises WouldWait."""
+        return self._shared.hit_at_once(rate, key)
 
     def forget(self, rate: Rate, key: str) -> None:
         """The store forgets by itself."""

@@ -17,6 +17,10 @@ class RequestIds:
 
     def __call__(self) -> str:
         """The next one."""
+        return self.draw()
+
+    def draw(self) -> str:
+        """The same, for whoever calls it most: a bound method costs a third of an object that is called."""
         end = self._left
         if not end:
             self._pool = os.urandom(_DRAWN_BYTES).hex()

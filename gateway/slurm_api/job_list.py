@@ -14,7 +14,8 @@ _TOKEN = re.compile(rb'[^"{}\[\]]*(' + _TEXT + rb'|[{}\[\]]|")', re.DOTALL)
 """The next text or bracket; a lone quotation mark where a text has not ended yet."""
 _BRACKET = re.compile(rb'[^"{}\[\]]*(?:' + _TEXT + rb'[^"{}\[\]]*)*([{}\[\]]|")', re.DOTALL)
 """The next bracket outside of texts; the last text's quotation mark where none follows yet."""
-_BETWEEN = re.compile(rb"[ \t\r\n,]*")
+_BLANKS = re.compile(rb"[ \t\r\n]*")
+_COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 _MAXIMUM_DEPTH = 64
 _IN_TOP, _IN_LIST = 1, 2
 
@@ -54,6 +55,7 @@ class JobList:
         self._name = b""
         self._is_list = False
         self._is_first = True
+        self._is_behind_job = False
         self._is_over = False
 
     def feed(self, piece: bytes) -> None:
@@ -105,14 +107,15 @@ class JobList:
         if not depth and data[begin : token.start(1)].strip():
             raise ListRefused("not one JSON object")
         if self._is_list and depth == _IN_LIST:
-            if token[1] != b"{" or not _BETWEEN.fullmatch(data, begin, token.start(1)):
+            between = _COMMA if self._is_behind_job else _BLANKS
+            if token[1] != b"{" or not between.fullmatch(data, begin, token.start(1)):
                 raise ListRefused("a job that is no object")
             begin = token.start(1)  # what stood between two jobs is written anew
         self._open += token[1]
         if depth == _IN_TOP and self._is_member(self._name):
             if token[1] != b"[":
                 raise ListRefused("jobs that are no list")
-            self._is_list, self._is_first = True, True
+            self._is_list, self._is_first, self._is_behind_job = True, True, False
             self._copy(data[begin : token.end()])
             self.list_at = self._out_bytes
             return token.end()
@@ -138,9 +141,10 @@ class JobList:
             return begin
         if depth == _IN_LIST:
             self._judge(data[begin : token.end()])
+            self._is_behind_job = True
             return token.end()
         if depth == _IN_TOP:
-            if not _BETWEEN.fullmatch(data, begin, token.start(1)):
+            if not _BLANKS.fullmatch(data, begin, token.start(1)):
                 raise ListRefused("a job that is no object")
             self._is_list, self._name = False, b""
             return token.start(1)

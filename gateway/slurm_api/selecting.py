@@ -10,6 +10,7 @@ from gateway.slurm_api.cursor import write_cursor
 from gateway.slurm_api.selection import LISTINGS, Matcher, Paths, identity_of
 
 Tree = dict[str, "Tree | None"]
+Piece = bytes | bytearray | memoryview
 
 
 class FieldUnknown(ValueError):
@@ -30,9 +31,11 @@ class TooMuch(ValueError):
 
 
 class Page(NamedTuple):
-    """`cursor` is "" where nothing follows; `total` counts what fits, on all pages."""
+    """`pieces` together are its items with commas between. `total` counts what fits, on all pages. `cursor` is ""
+    where nothing follows.
+    """
 
-    items: tuple[bytes, ...]
+    pieces: tuple[Piece, ...]
     total: int
     cursor: str
 
@@ -46,10 +49,13 @@ class Page(NamedTuple):
 
 
 class Collector:
-    """Takes each item of a list in turn; `page` at the end."""
+    """Takes each item of a list in turn; `page` at the end.
+
+    Whole items are copied once, by whoever joins the pieces. Fields are written into one buffer: tens of thousands
+    of small objects, between which large ones come and go, take many times their own room.
+    """
 
     def __init__(self, selection: Selection, matcher: Matcher, most_bytes: int) -> None:
-        self._selection = selection
         self._listing = LISTINGS[selection.operation]
         self._matches = matcher
         self._most_bytes = most_bytes
@@ -59,14 +65,21 @@ class Collector:
         self._is_found = False
         self._total = 0
         self._begin = 0
-        self._raw: list[Callable[[], bytes]] = []
-        self._names: list[str] = []
-        self._bytes = 0
+        self._tree = tree_of(selection.fields)
+        self._pieces: list[Piece] = []
+        self._picked = bytearray()
+        self._bytes = self._count = 0
+        self._last_name = ""
 
-    def offer(self, item: dict[str, Any], size: int, raw: Callable[[], bytes]) -> None:
-        """`item` may be the members alone that filters look at. Raises TooMuch."""
+    def offer(
+        self, item: dict[str, Any], raw: Callable[[], bytes | memoryview], *, is_whole: bool
+    ) -> bool:
+        """Whether it is on the page, as far as is known. Raises TooMuch.
+
+        Unless it `is_whole`, `item` has only the members that filters look at.
+        """
         if not self._matches(item):
-            return
+            return False
         place, name = self._total, identity_of(self._listing, item)
         self._total += 1
         if self._has_cursor:
@@ -74,32 +87,43 @@ class Collector:
             if name == self._name and (place < self._place or not self._is_found):
                 self._is_found = True
                 self._restart(place + 1)
-                return
+                return False
             if place < self._place and not self._is_found:
                 self._restart(place + 1)
-                return
-        if self._limit and len(self._raw) >= self._limit:
-            return
-        self._bytes += size
+                return False
+        if self._limit and self._count >= self._limit:
+            return False
+        shown = raw()
+        if self._tree:
+            shown = orjson.dumps(_pick(item if is_whole else orjson.loads(shown), self._tree))
+        self._bytes += len(shown)
         if self._bytes > self._most_bytes:
             raise TooMuch
-        self._raw.append(raw)
-        self._names.append(name)
+        self._add(shown)
+        self._count += 1
+        self._last_name = name
+        return True
+
+    def _add(self, shown: bytes | memoryview) -> None:
+        comma = b"," if self._count else b""
+        if self._tree:
+            self._picked += comma
+            self._picked += shown
+        else:
+            self._pieces += (comma, shown)
 
     def _restart(self, begin: int) -> None:
-        self._raw.clear()
-        self._names.clear()
-        self._begin, self._bytes = begin, 0
+        self._pieces.clear()
+        self._picked.clear()
+        self._begin, self._bytes, self._count = begin, 0, 0
 
     def page(self) -> Page:
         """Whole items as they came; single fields are written anew."""
-        behind = self._begin + len(self._raw)
+        behind = self._begin + self._count
         cursor = ""
-        if self._raw and behind < self._total:
-            cursor = write_cursor(behind, self._names[-1])
-        tree = tree_of(self._selection.fields)
-        items = tuple(picked(raw(), tree) for raw in self._raw)
-        return Page(items, self._total, cursor)
+        if self._count and behind < self._total:
+            cursor = write_cursor(behind, self._last_name)
+        return Page((*self._pieces, self._picked), self._total, cursor)
 
 
 def tree_of(fields: Paths) -> Tree:
@@ -113,11 +137,6 @@ def tree_of(fields: Paths) -> Tree:
         if here is not None:
             here[path[-1]] = None
     return tree
-
-
-def picked(raw: bytes, tree: Tree) -> bytes:
-    """One item. Without a tree all of it."""
-    return orjson.dumps(_pick(orjson.loads(raw), tree)) if tree else raw
 
 
 def _pick(value: Any, tree: Tree | None) -> Any:

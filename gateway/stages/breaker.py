@@ -36,28 +36,49 @@ def daemon_of(call: AuthorizedCall) -> Daemon | None:
     return Daemon.SLURMDBD if template.startswith("/slurmdb/") else None
 
 
-def says_daemon_is_away(status: int, codes: tuple[str, ...]) -> bool:
-    """Whether slurmrestd itself has found nobody behind it. `codes` are those of the answer's errors."""
-    return status >= _FIRST_SERVER_ERROR and not (_CONTROLLER | _DATABASE).isdisjoint(codes)
+def says_daemon_is_away(status: int, codes: tuple[str, ...], daemon: Daemon | None = None) -> bool:
+    """Whether slurmrestd itself has found nobody behind it: this daemon, or any if None.
+
+    `codes` are those of the answer's errors. A slurmctld that names an error of slurmdbd has answered.
+    """
+    away = _CONTROLLER if daemon is Daemon.SLURMCTLD else _CONTROLLER | _DATABASE
+    return status >= _FIRST_SERVER_ERROR and not away.isdisjoint(codes)
 
 
-class _Course:
+class Course:
     """What is known of one daemon. `until` is when the next call may try; None while it is thought well."""
 
     def __init__(self, pause_seconds: float) -> None:
+        self._first_pause_seconds = pause_seconds
+        self.well()
+
+    def well(self) -> None:
+        """It has answered."""
         self.doubts = 0
         self.until: float | None = None
-        self.pause_seconds = pause_seconds
+        self.pause_seconds = self._first_pause_seconds
         self.is_probed = False
+
+    @property
+    def is_well(self) -> bool:
+        """Nothing is held against it: calls need not be watched one by one."""
+        return self.until is None and not self.doubts
 
 
 class Breaker:
     """Opens at once where it is certain, at the third doubt otherwise; each pause is twice the one before."""
 
     def __init__(self, pause_seconds: float, monotonic: Clock) -> None:
-        self._pause_seconds = pause_seconds
         self._monotonic = monotonic
-        self._courses = {daemon: _Course(pause_seconds) for daemon in Daemon}
+        self._courses = {daemon: Course(pause_seconds) for daemon in Daemon}
+        self.openings = dict.fromkeys(Daemon, 0)
+        """Times that calls began to be refused; a probe that fails begins nothing."""
+        self.refusals = dict.fromkeys(Daemon, 0)
+
+    def course_of(self, call: AuthorizedCall) -> Course | None:
+        """It stays the same object. None for what slurmrestd answers by itself."""
+        daemon = daemon_of(call)
+        return None if daemon is None else self._courses[daemon]
 
     def is_open(self, daemon: Daemon) -> bool:
         """Whether calls are refused, but for a probe."""
@@ -71,6 +92,7 @@ class Breaker:
             return
         left = course.until - self._monotonic()
         if left > 0 or course.is_probed:
+            self.refusals[daemon] += 1
             raise _away(daemon, max(left, 1.0))
 
     def admit(self, call: AuthorizedCall) -> None:
@@ -85,14 +107,14 @@ class Breaker:
         daemon = daemon_of(call)
         if daemon is not None:
             course = self._courses[daemon]
-            if course.until is not None or course.doubts:
-                self._courses[daemon] = _Course(self._pause_seconds)
+            if not course.is_well:
+                course.well()
 
     def failed(self, call: AuthorizedCall) -> None:
         """It is certain that nobody answers."""
         daemon = daemon_of(call)
         if daemon is not None:
-            self._open(self._courses[daemon])
+            self._open(daemon)
 
     def doubted(self, call: AuthorizedCall) -> None:
         """slurmrestd was not reached, was silent, or broke off."""
@@ -102,7 +124,7 @@ class Breaker:
         course = self._courses[daemon]
         course.doubts += 1
         if course.is_probed or course.doubts >= _DOUBTS:
-            self._open(course)
+            self._open(daemon)
 
     def given_up(self, call: AuthorizedCall) -> None:
         """Nothing was learnt."""
@@ -110,8 +132,9 @@ class Breaker:
         if daemon is not None:
             self._courses[daemon].is_probed = False
 
-    def _open(self, course: _Course) -> None:
-        now = self._monotonic()
+    def _open(self, daemon: Daemon) -> None:
+        now, course = self._monotonic(), self._courses[daemon]
+        self.openings[daemon] += course.until is None
         if course.until is not None and not course.is_probed:
             return  # one of those that were sent before it was known
         course.until = now + course.pause_seconds

@@ -37,6 +37,9 @@ class Found(Enum):
     REQUEST = "fwd=request"
 
 
+_FORWARDED = {Found.MISS: "miss", Found.STALE: "expired", Found.REQUEST: "refresh"}
+
+
 class Lifetimes:
     """Seconds by operation, and what they are where the configuration names none."""
 
@@ -95,6 +98,13 @@ class Sighting(NamedTuple):
     is_stored: bool = False
     fwd_status: int = 0
     detail: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """For the metrics, one word for each way in which an answer is come by."""
+        if self.found is Found.HIT:
+            return "stale" if self.detail else "hit"
+        return "collapsed" if self.is_collapsed else _FORWARDED[self.found]
 
     @property
     def note(self) -> str:

@@ -6,6 +6,7 @@ the label `worker`, because a counter that began anew with one worker must not m
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from starlette.routing import Route
 _UNCACHED: Final = {"Cache-Control": "no-store"}
 _SECONDS: Final = 2.0
 _MOST_BYTES: Final = 16_777_216
+_LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: ([0-9]{1,9})(?:\r\n|$)")
 
 Sockets = Mapping[int, Path]
 
@@ -94,7 +96,10 @@ async def _ask(unix_socket: Path, path: str) -> bytes:
                 writer.close()
     except OSError:  # no answer in time is one, too
         return b""
-    return whole.partition(b"\r\n\r\n")[2]
+    head, _, body = whole.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    # a worker that died in the middle has not answered
+    return body if length is not None and int(length[1]) == len(body) else b""
 
 
 class _OfAll(Collector):

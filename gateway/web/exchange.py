@@ -77,7 +77,7 @@ class DefaultLines:
         self._headers: list[tuple[bytes, bytes]] = []
         self._lines = b""
 
-    def __call__(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+    def render(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """`headers` is another list when it says anything else."""
         if headers is not self._headers:
             self._headers = headers
@@ -99,7 +99,8 @@ class Connection(NamedTuple):
     unwatch: Callable[[], None]
     start: Callable[["Exchange"], None]
     """Run an exchange in the connection's task."""
-    default_lines: DefaultLines
+    default_lines: Callable[[list[tuple[bytes, bytes]]], bytes]
+    """Renders the header lines of every answer."""
     protocol: HttpToolsProtocol
     outlet: asyncio.Transport
     event: asyncio.Event

@@ -23,14 +23,15 @@ from gateway.model import (
     Lease,
 )
 from gateway.pipeline import Pipeline
-from gateway.request.request_id import RequestIds
 from gateway.stages.forward import may_change_state
+from gateway.stages.limit import WouldWait
 from gateway.web.client import Client
 
 STANDING_SECONDS = 1.0
-"""So long a decision stands for the same bytes from the same address at most."""
+"""So long a decision stands for the same bytes from the same address at most, unless the stages decide so again."""
 RENEWAL_SECONDS = 0.8
-"""From then on one visit makes the next decision, before all who repeat would have to."""
+"""From then on they are asked. Where they have to wait for something, or have changed their mind, one
+visit makes the next decision, before all who repeat would have to."""
 LOOK_SECONDS = 0.1
 """So often a decision that stands is asked for what may end it: key, deny list, the token's end, the user."""
 _FIRST_ERROR_STATUS = 400
@@ -104,7 +105,7 @@ class Express(NamedTuple):
     upstream: ExpressUpstream
     seats: Seats
     now: Clock
-    new_id: RequestIds
+    new_id: Callable[[], str]
     enter: Callable[[], bool]
     leave: Callable[[], None]
     limit: Limited
@@ -130,7 +131,7 @@ Resume = Callable[[Client, Handed], Coroutine[Any, Any, None]]
 
 
 class Lane:
-    """The decision on one head, and what was made of it. Called for each repeat; False: not by this, not now."""
+    """The decision on one head, and what was made of it."""
 
     __slots__ = (
         "_asked",
@@ -160,17 +161,17 @@ class Lane:
         self.head = express.upstream.write_head(grant)
         self.seconds = express.upstream.seconds_for(grant)
         self.resume = resume
-        self.since = begun = record.time
-        self.until = min(begun + STANDING_SECONDS, admission.identity.expires)
-        self.renews_from = begun + RENEWAL_SECONDS
-        self.has_ended = self._is_renewing = False
-        self._fresh_until = min(begun + LOOK_SECONDS, self.until)
+        self.has_ended = False
+        self._stand_from(record.time)
         self._asked = admission.request[1:]
         self._count = express.limit(admission.identity, admission.call)
         self._first = _beginning(record)
 
-    def __call__(self, client: Rider) -> bool:
-        """Begin a ride, unless the decision does not stand or the rate is used up, which the stages will tell."""
+    def takes(self, client: Rider) -> bool:
+        """Begin a ride, unless the decision does not stand or the rate is used up, which the stages will tell.
+
+        Called for each repeat. False: not by this, not now.
+        """
         express = self.express
         now = express.now()
         if not self.since <= now < self._fresh_until and not self._serves_on(now):
@@ -180,19 +181,33 @@ class Lane:
             return False
         try:
             lease = self._count()
-        except Exception:  # noqa: BLE001  # whatever it is, the stages will meet it again
-            self.has_ended = True
+        except Exception as error:  # noqa: BLE001  # whatever it is, the stages will meet it again
+            self.has_ended = not isinstance(error, WouldWait)
             express.leave()
             return False
-        request_id = express.new_id()
-        # as _make does, without asking whether the names are as many as the values
-        request = tuple.__new__(InboundRequest, (request_id, *self._asked))
-        Ride(self, client, self._first.again(request_id, now, request), lease).begin()
+        Ride(self, client, self._first.again(express.new_id(), now), lease).begin()
         return True
 
+    def request_of(self, record: AuditRecord) -> InboundRequest:
+        """What the stages would have made of a repeat; most of them nobody asks."""
+        return InboundRequest._make((record.request_id, *self._asked))
+
+    def _stand_from(self, now: float) -> None:
+        self._is_renewing = False
+        self.since = now
+        self.until = min(now + STANDING_SECONDS, self.admission.identity.expires)
+        self.renews_from = now + RENEWAL_SECONDS
+        self._fresh_until = min(now + LOOK_SECONDS, self.until)
+
     def _serves_on(self, now: float) -> bool:
-        """Whether it still stands, unless this one is to renew it."""
-        if not self.stands(now) or not self.express.holds(self.admission):
+        """Whether it still stands, or stands anew, unless this one is to renew it."""
+        if now < self.since or not self.express.holds(self.admission):
+            self.has_ended = True
+            return False
+        if now >= self.renews_from and self._is_made_again():
+            self._stand_from(now)
+            return True
+        if now >= self.until:
             self.has_ended = True
             return False
         if now >= self.renews_from and not self._is_renewing:
@@ -201,17 +216,27 @@ class Lane:
         self._fresh_until = min(now + LOOK_SECONDS, self.until)
         return True
 
+    def _is_made_again(self) -> bool:
+        try:
+            return self.express.pipeline.decides_again(self.admission, self.credential)
+        except Exception:  # noqa: BLE001  # whatever it is, the stages will meet it again
+            return False
+
     def stands(self, now: float) -> bool:
         """Whether the decision, and the credential with it, is young enough."""
         return self.since <= now < self.until
 
 
 def _beginning(record: AuditRecord) -> AuditRecord:
-    """What is known of a request that has only been read and decided on."""
+    """What is known of a request that has only been read and decided on. `request` keeps the id of the first."""
     begun = AuditRecord(record.request_id, record.time, record.method)
     begun.identity, begun.user, begun.call = record.identity, record.user, record.call
     begun.client_address, begun.forwarded_for = record.client_address, record.forwarded_for
-    begun.wording = record.wording
+    begun.request, begun.wording = record.request, record.wording
+    # what a ride writes has its place in every copy already, which otherwise grew for it
+    begun.granted, begun.rule, begun.opened = False, "", ""
+    begun.status, begun.bytes_out, begun.complete = 0, 0, False
+    begun.upstream_seconds = begun.total_seconds = 0.0
     return begun
 
 
@@ -322,7 +347,7 @@ class Ride:
         self._is_over = True  # from here on nothing fails
         self._lease.release()
         lane.express.leave()
-        lines = b"%bx-request-id: %b\r\n" % (head.lines, record.request_id.encode())
+        lines = head.lines + f"x-request-id: {record.request_id}\r\n".encode()
         client.respond(head.status, lines, whole)
         return None
 
@@ -346,7 +371,7 @@ class Ride:
         self._is_over = True
         self._client.unwatch()
         lane, record, slot = self._lane, self._record, self._slot
-        asked = record.request or lane.admission.request
+        record.request = asked = lane.request_of(record)
         admission = lane.admission._replace(request=asked, lease=self._lease)
         grant = None if slot is None else Grant(admission, None, lane.credential, slot)
         upstream, resume = lane.express.upstream, lane.resume

@@ -24,7 +24,7 @@ class StandingDecision(Protocol):
     renews_from: float
     """Between the two, seconds since the epoch, another decision is of no use."""
 
-    def __call__(self, client: Any, /) -> bool:
+    def takes(self, client: Any, /) -> bool:
         """Serve a repeat at once, or say that it is not going to."""
         ...
 
@@ -57,7 +57,7 @@ class HeadMemo:
         lane = self.lane
         if lane is None:
             return False
-        if lane(client):
+        if lane.takes(client):
             return True
         if lane.has_ended and self.lane is lane:
             self.lane = None

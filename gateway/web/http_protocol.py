@@ -98,7 +98,7 @@ class HardenedProtocol(HttpToolsProtocol):
         ways = (outlet.write_late, self._report, outlet.abort, turns.task, *watching, turns.start)
         terms = self.terms
         given = (self, self._outlet, self._event, terms.serve, self.on_response_complete)
-        self._own = own = Connection(self.app, *ways, terms.default_lines, *given)
+        self._own = own = Connection(self.app, *ways, terms.default_lines.render, *given)
         self._repeats = Repeats(terms.known_heads, self.client[0] if self.client else None, own)
         self._timer = self.loop.call_later(limits.header_seconds, self._on_deadline)
 

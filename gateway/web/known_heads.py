@@ -8,7 +8,7 @@ from gateway.web.head_memo import HeadMemo
 LONGEST_HEAD: Final = 16_384
 MOST_HEADS: Final = 4096
 MOST_BYTES: Final = 8_388_608
-SWEEP_SECONDS: Final = 5.0
+SWEEP_SECONDS: Final = 30.0
 """What nobody has sent for twice as long is forgotten, with the credentials that it holds."""
 
 

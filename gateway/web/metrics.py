@@ -15,6 +15,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gateway.model import AuditRecord
+from gateway.web.cache_metrics import (
+    BreakerReading,
+    CacheReading,
+    breaker_families,
+    cache_families,
+)
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """OpenTelemetry's advice for http.server.request.duration, in seconds."""
@@ -55,6 +61,8 @@ class Readings(NamedTuple):
     failed_authentications: Mapping[str, int] = MappingProxyType({})
     refused_attempts: Mapping[str, int] = MappingProxyType({})
     store: StoreReading | None = None
+    cache: CacheReading | None = None
+    breakers: tuple[BreakerReading, ...] = ()
 
 
 class _Times:
@@ -225,15 +233,8 @@ class _Running(Collector):
             now.refused_attempts,
         )
         yield from (*_key_families(now.keys), *_store_families(now.store))
-        if now.audit_head is not None:
-            chain, seq, mac = now.audit_head
-            head = GaugeMetricFamily(
-                "slurm_gateway_audit_head",
-                "The number of the audit's last head; with its MAC it proves that no line before is missing.",
-                labels=["chain", "mac"],
-            )
-            head.add_metric([chain, mac], seq)
-            yield head
+        yield from (*cache_families(now.cache), *breaker_families(now.breakers))
+        yield from _head_family(now.audit_head)
 
 
 def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
@@ -241,6 +242,19 @@ def _by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Me
     for value, count in counts.items():
         family.add_metric([value], count)
     return family
+
+
+def _head_family(head: tuple[str, int, str] | None) -> Iterator[Metric]:
+    if head is None:
+        return
+    chain, seq, mac = head
+    family = GaugeMetricFamily(
+        "slurm_gateway_audit_head",
+        "The number of the audit's last head; with its MAC it proves that no line before is missing.",
+        labels=["chain", "mac"],
+    )
+    family.add_metric([chain, mac], seq)
+    yield family
 
 
 def _store_families(store: StoreReading | None) -> Iterator[Metric]:

@@ -60,6 +60,7 @@ def build_portal(
         redirect_slashes=False,  # it would send clients to whatever host their Host field names
     )
     metadata = protected_resource_metadata(public_url, cluster, issuers)
+    front = _front_page(cluster, has_sign_in=house is not None, has_docs=has_docs)
 
     @portal.get(METADATA_PATH)
     async def resource_metadata() -> JSONResponse:
@@ -67,22 +68,28 @@ def build_portal(
 
     @portal.get("/")
     async def front_page() -> PlainTextResponse:
-        return PlainTextResponse(
-            f"slurm-gateway for the cluster {cluster}.\n"
-            f"Slurm's REST API is below /slurm/ and /slurmdb/, with a bearer token.\n"
-            f"Who issues tokens: {METADATA_PATH}\n"
-            + ("Sign in with a browser: /me\n" if house else "")
-            + (f"Read and try calls in a browser: {DOCS_PATH}\n" if has_docs else "")
-        )
+        return PlainTextResponse(front)
 
     @portal.get(PROBLEM_TYPE + "{code}")
-    async def error_page(code: str) -> PlainTextResponse:
-        return PlainTextResponse(read_error_page(code), media_type="text/markdown; charset=utf-8")
+    async def error_page(request: Request) -> PlainTextResponse:
+        # an argument of its own would have FastAPI load a second Pydantic: a tenth of a second of every start
+        page = read_error_page(request.path_params["code"])
+        return PlainTextResponse(page, media_type="text/markdown; charset=utf-8")
 
     _add_pages(portal, cluster, house, has_docs=has_docs)
     portal.add_exception_handler(Denied, _answer_denied)
     portal.add_exception_handler(HTTPException, _answer_http_exception)
     return portal
+
+
+def _front_page(cluster: str, *, has_sign_in: bool, has_docs: bool) -> str:
+    return (
+        f"slurm-gateway for the cluster {cluster}.\n"
+        f"Slurm's REST API is below /slurm/ and /slurmdb/, with a bearer token.\n"
+        f"Who issues tokens: {METADATA_PATH}\n"
+        + ("Sign in with a browser: /me\n" if has_sign_in else "")
+        + (f"Read and try calls in a browser: {DOCS_PATH}\n" if has_docs else "")
+    )
 
 
 def _add_pages(portal: FastAPI, cluster: str, house: House | None, *, has_docs: bool) -> None:

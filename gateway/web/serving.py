@@ -8,7 +8,7 @@ from gateway.edges.selected_answers import select_streamed
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission, AuthorizedCall, Grant, InboundRequest
 from gateway.pipeline import Pipeline
-from gateway.web.express import Express
+from gateway.web.express import Express, ExpressUpstream
 from gateway.web.relay import BodyDeadlines, Spool
 
 
@@ -65,3 +65,7 @@ class Serving:
     """Makes of an answer that is kept what this client gets; without it, nothing is kept."""
     express: Express | None = None
     """For reads that repeat; without it, all are served by visits."""
+    guard_rides: Callable[[AuthorizedCall, ExpressUpstream], ExpressUpstream] = lambda _, rides: (
+        rides
+    )
+    """What repeats of a call ask of slurmrestd."""

@@ -129,6 +129,8 @@ class Visit:
         record, answer = self._record, self._answer
         if answer is not None and has_lane(grant, answer) and memo.wants_lane(record.time):
             # by what it serves with alone: a lane lasts longer than this
+            guarded = self._serving.guard_rides(grant.admission.call, express.upstream)
+            express = express._replace(upstream=guarded)
             memo.lane = Lane(express, grant, partial(_resume, self._serving), record)
 
     async def _go_on(self, handed: Handed) -> None:

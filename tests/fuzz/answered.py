@@ -29,7 +29,7 @@ from gateway.audit_log.searching import Search
 from gateway.audit_log.tally import Tally
 from gateway.audit_log.verify import verify
 from gateway.edges.late_writes import LateWrites
-from gateway.edges.upstream_answer import Room, UpstreamFailed
+from gateway.edges.upstream_answer import Answer, Room, UpstreamFailed
 from gateway.edges.upstream_connection import UpstreamConnection
 from gateway.slurm_api.job_list import JobList, ListRefused
 from gateway.slurm_api.job_owner import owner_of
@@ -180,15 +180,24 @@ async def _receive(pieces: list[bytes]) -> tuple[tuple[AnswerHead, bytes, int] |
     connection.connection_lost(None)
     try:
         found = await asked
-        await found.read_all(_BUFFER_BYTES)
+        body = await _body_of(found)
     except UpstreamFailed:
         return None, pool.reusable is True
-    body = found.whole or b""
     raw = b"".join(pieces)
     assert len(body) == found.head.length
     before = _heads_end(raw)
     assert raw[before : before + len(body)] == body
     return (found.head, body, before), pool.reusable is True
+
+
+async def _body_of(found: Answer) -> bytes:
+    """Also of an answer that says it is longer than there is room for. Raises UpstreamFailed."""
+    if await found.read_all(_BUFFER_BYTES):
+        return found.whole or b""
+    pieces = []
+    while piece := await found.read():
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _heads_end(raw: bytes) -> int:

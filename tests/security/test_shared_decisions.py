@@ -6,7 +6,6 @@ of the token, of the target, of a field; the address; the configuration. slurmre
 
 import asyncio
 import json
-import os
 from collections import Counter
 from dataclasses import replace
 from itertools import product
@@ -24,6 +23,7 @@ from gateway.model import Identity
 from gateway.web.express import LOOK_SECONDS
 from lab.toml_text import Settings
 from tests.configurations import ISSUER, lines_in, token_for
+from tests.examples import ALL_EXAMPLES
 from tests.running import gateway_of, running
 from tests.scripted_upstream import ScriptedUpstream, Seen, answer, answering
 from tests.unit.web.test_http_protocol import MemoryTransport
@@ -156,7 +156,7 @@ class Client:
 
     async def answer(self) -> tuple[int, str, bytes]:
         """(status, request id, body)"""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(10):
             while True:
                 head, end, body = self.transport.written.partition(b"\r\n\r\n")
                 lines = head.decode().lower().split("\r\n")
@@ -254,7 +254,7 @@ TURN = st.tuples(
 def test_each_request_is_decided_as_it_would_be_alone() -> None:
     counted: Counter[str] = Counter()
 
-    @settings(max_examples=100 if os.environ.get("ALL_EXAMPLES") == "1" else 12, deadline=None)
+    @settings(max_examples=100 if ALL_EXAMPLES else 12, deadline=None)
     @given(
         st.lists(st.sampled_from(HEADS), min_size=3, max_size=3),
         st.lists(st.sampled_from(PEERS), min_size=6, max_size=6),

@@ -43,6 +43,15 @@ def test_nobody_waits_for_another_at_the_beginning(
         assert kinds == sorted(kinds)
 
 
+def test_files_that_take_time_are_shared_out_whole() -> None:
+    sizes = {"a": 5, "b": 3, "c": 3, "d": 1}
+    places = [Place(Needs.TIME, name) for name, size in sizes.items() for _ in range(size)]
+    tests = list(enumerate([*places, *[Place(Needs.NOTHING)] * 100]))
+    parts = cut(in_parts(tests, 2, lambda one: one[1]), 2)
+    found = [[place.release for _, place in part if place.release] for part in parts]
+    assert found == [["a"] * 5 + ["d"], ["b"] * 3 + ["c"] * 3]
+
+
 def test_releases_are_shared_out_by_their_tests() -> None:
     places = [Place(Needs.ALONE, name) for name in ("a", "b", "a", "c", "a", "b")]
     tests = list(enumerate([*places, *[Place(Needs.NOTHING)] * 100]))

@@ -1,5 +1,6 @@
 """The order of the stages, and that a refusal anywhere leaves nothing held."""
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from gateway.denial import Denied, Reason
 from gateway.edges.spool import memory_body
+from gateway.model import ClusterUser, Identity, Risk, Secret, UpstreamCredential
 from gateway.pipeline import Pipeline, note_denial
 from tests.fakes import (
     FakeLease,
@@ -138,6 +140,48 @@ async def test_a_key_is_begun_before_the_record_is_written_and_dropped_if_that_f
     with pytest.raises(Denied):
         await pipeline.settle(admission, None, record)
     assert (record.beside, beside.dropped) == (None, bool(key)), "nobody waits for what was dropped"
+
+
+@pytest.mark.parametrize("other", ["nothing", "wrapping", "authorize", "credential"])
+async def test_a_decision_is_made_again_where_call_and_credential_are_the_same(other: str) -> None:
+    doubles, credential = Doubles(), make_credential()
+    doubles.stages["credential"].answer = credential
+    admission = await doubles.pipeline().admit(make_request(), make_record())
+    if other == "authorize":
+        doubles.stages["authorize"].answer = make_call(risk=Risk.READ_HEAVY)
+    if other == "wrapping":  # some strategies wrap the same token each time
+        doubles.stages["credential"].answer = UpstreamCredential(credential.user, credential.token)
+    if other == "credential":
+        doubles.stages["credential"].answer = make_credential()
+    is_same = other in {"nothing", "wrapping"}
+    assert doubles.pipeline().decides_again(admission, credential) == is_same
+
+
+@pytest.mark.parametrize("failing", ["authorize", "credential"])
+async def test_a_decision_that_is_refused_now_is_not_made_again(failing: str) -> None:
+    doubles = Doubles()
+    admission = await doubles.pipeline().admit(make_request(), make_record())
+    doubles.fail(failing, Denied(Reason.USER_UNMAPPED))
+    with pytest.raises(Denied):
+        doubles.pipeline().decides_again(admission, make_credential())
+
+
+async def test_a_stage_that_has_to_wait_is_ended_and_decides_nothing() -> None:
+    doubles, credential, ended = Doubles(), make_credential(), []
+
+    async def slow(
+        identity: Identity, user: ClusterUser, bearer: Secret | None
+    ) -> UpstreamCredential:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            ended.append(True)
+        return credential
+
+    pipeline = replace(doubles.pipeline(), credential=slow)
+    admission = await pipeline.admit(make_request(), make_record())
+    assert not pipeline.decides_again(admission, credential)
+    assert ended == [True]
 
 
 def test_a_denial_overwrites_an_earlier_grant_in_the_record() -> None:

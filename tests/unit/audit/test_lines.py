@@ -189,8 +189,8 @@ def test_lists_and_numbers_read_back(texts: list[str], count: int, seconds: floa
 )
 def test_moments_are_in_utc_to_the_microsecond(seconds: float, text: str) -> None:
     moments = Moments()
-    moments(1.0)
-    assert moments(seconds) == text
+    moments.text(1.0)
+    assert moments.text(seconds) == text
 
 
 def test_an_event_is_one_line_whatever_it_tells() -> None:

@@ -1,6 +1,5 @@
 """A sink behind a queue: lines in order, nobody stalled, and nothing said to have arrived that has not."""
 
-import asyncio
 import threading
 import time
 from collections import deque
@@ -64,11 +63,12 @@ async def test_a_place_that_hangs_is_given_up_in_time_and_stalls_nobody(place: P
     place.go.clear()
     for line in LINES:
         sink.put(line)
-    # whichever is noticed first: that the thread has been at it for too long, or that nobody was told
-    with pytest.raises(OSError, match=r"place: (hangs|does not answer)"):
-        async with asyncio.timeout(30):
-            await sink.settle()
-    await settled(lambda: sink.problem == "place: hangs")
+    await settled(lambda: sink._busy_since)  # or it could be the thread's beginning that takes long
+    began = time.monotonic()
+    with pytest.raises(OSError, match="place: hangs"):
+        await sink.settle()
+    assert time.monotonic() - began < 1
+    assert sink.problem == "place: hangs"
     place.go.set()
     await settled(lambda: not sink.problem)
     await sink.settle()
@@ -106,4 +106,4 @@ async def test_the_end_does_not_wait_for_a_place_that_hangs(place: Place) -> Non
     sink.put(b"x\n")
     began = time.monotonic()
     sink.close()
-    assert time.monotonic() - began < 30, "it would hang for ever"
+    assert time.monotonic() - began < 1

@@ -70,3 +70,25 @@ def test_hits_are_counted_as_the_library_counts_them(
         hit = (key, limit, EXPIRY, amount)
         assert ours.acquire_sliding_window_entry(*hit) == library.acquire_sliding_window_entry(*hit)
         assert ours.get_sliding_window(key, EXPIRY) == library.get_sliding_window(key, EXPIRY)
+
+
+def test_another_length_of_window_counts_apart(clock: Clock) -> None:
+    """A reload may give a rate another length while its counters stay."""
+    clock.now = 1_800_000_000.0
+    library, ours = LibraryStorage(), SweptMemoryStorage()
+    for expiry in (EXPIRY, 60, EXPIRY, 60):
+        hit = ("a", 2, expiry)
+        assert ours.acquire_sliding_window_entry(*hit) == library.acquire_sliding_window_entry(*hit)
+        for length in (EXPIRY, 60):
+            assert ours.get_sliding_window("a", length) == library.get_sliding_window("a", length)
+
+
+def test_what_is_remembered_of_a_key_goes_with_the_next_sweep(clock: Clock) -> None:
+    clock.now = 1_800_000_000.0
+    ours = SweptMemoryStorage()
+    for number in range(100):
+        ours.acquire_sliding_window_entry(f"k{number}", 1, EXPIRY)
+    clock.now += 1000.0
+    ours.acquire_sliding_window_entry("another", 1, EXPIRY)
+    ours.acquire_sliding_window_entry("another", 1, EXPIRY)
+    assert (len(ours.storage), len(ours._keys)) == (1, 1)

@@ -23,8 +23,8 @@ from gateway.slurm_api.list_index import ListIndex, ListUnreadable
 from gateway.slurm_api.selecting import FilterUnknown
 from gateway.slurm_api.selection import LISTINGS
 from gateway.stages.forward import own_head
-from tests.cache_world import CacheWorld, grant_for, headers_of
-from tests.upstream_kit import READ
+from tests.cache_world import MAXIMUM_LIST_BYTES, CacheWorld, grant_for, headers_of
+from tests.upstream_kit import READ, settled
 
 JOBS = "GET /slurm/*/jobs"
 ENVELOPE = b'{ "meta":{"jobs":[1]},\n"jobs" : [%b] , "errors":[], "warnings":[{"a":"]}"}]}'
@@ -296,6 +296,14 @@ async def test_more_than_there_is_room_for_is_refused() -> None:
     assert len(cut.whole or b"") < 200
 
 
+async def test_of_fields_only_what_is_picked_takes_room(way: Any) -> None:
+    """However long the items are that they stand in."""
+    large = listed(*(job(2 * n, x="y" * 60_000) for n in range(600)))
+    cut, told = await way(large, only(user="alice")._replace(fields=(("job_id",),)))
+    assert orjson.loads(cut)["jobs"] == [{"job_id": 2 * n} for n in range(600)]
+    assert told["gateway-total"] == "600"
+
+
 class TestOfWhatIsKept:
     """One call and one parse, whoever wants which part."""
 
@@ -317,6 +325,38 @@ class TestOfWhatIsKept:
         whole = await world.ask()
         assert whole.whole == of(*range(200))
         assert headers_of(whole)["etag"] != headers_of(first)["etag"]
+        assert len(world.slurm.sent) == 1
+
+    @pytest.mark.parametrize(
+        ("length", "calls"), [(MAXIMUM_LIST_BYTES, 1), (MAXIMUM_LIST_BYTES + 1, 2)]
+    )
+    async def test_a_list_is_held_for_its_parts_up_to_a_size_of_its_own(
+        self, world: CacheWorld, length: int, calls: int
+    ) -> None:
+        """Which is more than what is held for whole answers."""
+        body = of(*range(200))
+        world.slurm.body = lambda _: body + b" " * (length - len(body))
+        alone = await world.ask()
+        assert "cache-status" not in headers_of(alone)
+        alone.close()
+        world.slurm.sent.clear()
+        for user in ("alice", "bob"):
+            cut = await world.text(grant_for(call=READ._replace(selection=only(user=user))))
+            assert len(orjson.loads(cut)["jobs"]) == 100
+        assert len(world.slurm.sent) == calls
+
+    async def test_who_waits_for_the_whole_of_it_shares_it_then(self, world: CacheWorld) -> None:
+        """Whichever of the two has asked first."""
+        body = of(*range(200))
+        world.slurm.body = lambda _: body + b" " * (MAXIMUM_LIST_BYTES - len(body))
+        world.slurm.hold = asyncio.Event()
+        parts = grant_for(call=READ._replace(selection=only(user="bob")))
+        asking = [asyncio.create_task(world.text(grant)) for grant in (grant_for(), parts)]
+        await settled(lambda: world.slurm.sent)
+        world.slurm.hold.set()
+        whole, part = await asyncio.gather(*asking)
+        assert len(whole) == MAXIMUM_LIST_BYTES
+        assert len(orjson.loads(part)["jobs"]) == 100
         assert len(world.slurm.sent) == 1
 
     async def test_parts_have_their_own_tags_and_codings(self, world: CacheWorld) -> None:

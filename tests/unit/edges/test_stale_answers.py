@@ -129,6 +129,41 @@ async def test_a_heavy_read_that_takes_too_long_stops_nobody_else(world: CacheWo
     assert not world.breaker.is_open(Daemon.SLURMDBD)
 
 
+@pytest.mark.parametrize(
+    ("reason", "seconds", "is_open"),
+    [
+        (Reason.UPSTREAM_UNREACHABLE, 0.01, False),
+        (Reason.UPSTREAM_UNREACHABLE, 9.0, True),
+        (Reason.UPSTREAM_INVALID, 0.01, False),
+        (Reason.UPSTREAM_INVALID, 9.0, True),
+        (Reason.UPSTREAM_TIMEOUT, 25.0, True),
+    ],
+)
+async def test_what_fails_at_once_needs_no_breaker(
+    world: CacheWorld, reason: Reason, seconds: float, is_open: bool
+) -> None:
+    """So that a slurmrestd that restarts is asked as soon as it is back."""
+
+    def body(_: Grant) -> bytes:
+        world.clock.advance(seconds)
+        return b""
+
+    world.slurm.body, world.slurm.error = body, Denied(reason)
+    for _ in range(3):
+        assert await code_of(world) == reason.code
+    assert world.breaker.is_open(Daemon.SLURMCTLD) is is_open
+
+
+async def test_an_error_of_slurmdbd_is_not_held_against_slurmctld(world: CacheWorld) -> None:
+    """It is passed on where nothing is kept, and a stale answer does for it where something is."""
+    world.slurm.status, world.slurm.body = 500, lambda _: b'{"errors":[{"error_number":7000}]}'
+    for _ in range(4):
+        assert (await world.ask()).head.status == 500
+    assert not any(map(world.breaker.is_open, Daemon))
+    assert (await world.ask(grant_for(call=ACCOUNTED))).head.status == 500
+    assert [daemon for daemon in Daemon if world.breaker.is_open(daemon)] == [Daemon.SLURMDBD]
+
+
 async def test_nobody_gets_a_stale_answer_of_another(world: CacheWorld) -> None:
     await world.text(grant_for("bob"))
     goes_away(world)
@@ -157,7 +192,7 @@ def test_old_releases_say_it_slowly_and_without_a_number(
 async def test_a_probe_that_is_cancelled_leaves_the_way_free() -> None:
     world = CacheWorld()
     breaker = Breaker(5.0, world.clock)
-    guarded = GuardedUpstream(world.slurm, breaker)
+    guarded = GuardedUpstream(world.slurm, breaker, world.clock)
     world.slurm.error = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         await guarded.send(grant_for())

@@ -97,6 +97,10 @@ def test_every_list_of_jobs_counts_and_no_deeper_one() -> None:
         b'{"jobs":[{"user":"mine"}, 7]}',
         b'{"jobs":[7, {"user":"mine"}]}',
         b'{"jobs":[null]}',
+        b'{"jobs":[{"user":"x"}{"user":"mine"}]}',
+        b'{"jobs":[,{"user":"x"}]}',
+        b'{"jobs":[{"user":"x"},,{"user":"x"}]}',
+        b'{"jobs":[{"user":"x"},]}',
         b'{"a":' * 100 + b"1" + b"}" * 100,
     ],
 )

@@ -1,6 +1,7 @@
 """A lost job is found in what slurmrestd lists, in every version's way of writing numbers."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -125,6 +126,8 @@ def test_without_a_name_every_unmarked_job_since_may_be_it() -> None:
         b'{"jobs":null,"errors":[]}',
         b'{"jobs":{},"errors":[]}',
         b'{"jobs":[7],"errors":[]}',
+        b'{"jobs":[{}{}],"errors":[]}',
+        b"[{},]",
         b'{"jobs":[],"errors":[{"error_number":1800}]}',
     ],
 )
@@ -139,6 +142,19 @@ def test_any_bytes_are_a_list_or_refused(raw: bytes) -> None:
         assert find_job(raw, SOUGHT).job_id >= 0
     except ListUnreadable:
         return
+
+
+def test_a_long_list_is_read_one_job_after_the_other() -> None:
+    """Parsed as a whole it takes several times its bytes, of which some stay with the process."""
+    others = [job(job_id=number, user_name="bob") for number in range(20_000)]
+    raw = json.dumps({"jobs": [*others, job(comment="idempotency:abc")], "errors": []}).encode()
+    tracemalloc.start()
+    try:
+        assert find_job(raw, SOUGHT) == Sighting(7)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(raw) / 10
 
 
 @pytest.mark.parametrize("version", [f"v0.0.{number}" for number in range(35, 46)])

@@ -125,18 +125,36 @@ def test_daemons_are_apart_and_documents_are_slurmrestds_own(breaker: Breaker) -
 
 
 @pytest.mark.parametrize(
-    ("status", "codes", "is_away"),
+    ("status", "codes", "away"),
     [
-        (500, ("1800",), True),
-        (503, ("1", "1802"), True),
-        (500, ("7000",), True),
-        (500, ("2017",), False),
-        (500, (), False),
-        (404, ("1800",), False),
-        (200, ("1800",), False),
+        (500, ("1800",), {*Daemon}),
+        (503, ("1", "1802"), {*Daemon}),
+        (500, ("7000",), {Daemon.SLURMDBD}),
+        (500, ("7000", "1800"), {*Daemon}),
+        (500, ("2017",), set()),
+        (500, (), set()),
+        (404, ("1800",), set()),
+        (200, ("1800",), set()),
     ],
 )
 def test_only_slurms_own_word_is_certain(
-    status: int, codes: tuple[str, ...], is_away: bool
+    status: int, codes: tuple[str, ...], away: set[Daemon]
 ) -> None:
-    assert says_daemon_is_away(status, codes) is is_away
+    """A slurmctld that names an error of slurmdbd has answered."""
+    assert {daemon for daemon in Daemon if says_daemon_is_away(status, codes, daemon)} == away
+    assert says_daemon_is_away(status, codes) is bool(away)
+
+
+def test_it_is_counted_how_often_it_opened_and_what_it_refused(
+    breaker: Breaker, clock: FakeClock
+) -> None:
+    """A probe that fails opens nothing, nor does what was sent before."""
+    for _ in range(3):
+        ask(breaker, fail)
+        fail(breaker)
+        assert is_refused(breaker)
+        clock.advance(60)
+    ask(breaker, succeed)
+    ask(breaker, fail)
+    assert breaker.openings == {Daemon.SLURMCTLD: 2, Daemon.SLURMDBD: 0}
+    assert breaker.refusals == {Daemon.SLURMCTLD: 3, Daemon.SLURMDBD: 0}

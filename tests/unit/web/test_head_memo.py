@@ -182,7 +182,7 @@ class Standing:
     has_ended = False
     since, renews_from = 10.0, 20.0
 
-    def __call__(self, client: object) -> bool:
+    def takes(self, client: object) -> bool:
         return False
 
 

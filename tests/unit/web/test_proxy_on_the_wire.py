@@ -105,7 +105,12 @@ async def gateway(
             pipeline, ended = world.serving.pipeline, world.end
 
             def limit(identity: Identity, call: AuthorizedCall) -> Callable[[], Lease]:
-                return lambda: at_once(pipeline.limit(identity, call))
+                def once_more() -> Lease:
+                    if "rate at once" in world.fails:
+                        raise world.fails["rate at once"]
+                    return at_once(pipeline.limit(identity, call))
+
+                return once_more
 
             def holds(_: Admission) -> bool:
                 return not {"authenticate", "map_user"} & world.fails.keys()

@@ -84,7 +84,7 @@ async def recording(sink: FakeSink, **options: Any) -> AsyncIterator[tuple[Gatew
     """Primed connections and a real audit."""
     async with primed(answering(lambda _: FIRST), **options) as (at, callers):
         record_to(sink, at)
-        at.world.time += 1.0  # what was decided before goes by
+        at.world.time -= 1.0  # which ends what was decided before
         for caller in callers:
             caller.writer.write(GET)
             assert (await caller.answer())[0] == 200
@@ -297,7 +297,7 @@ async def test_an_idle_connection_keeps_no_answer() -> None:
 
     before = visits()
     async with primed(then(answer(b"x" * 50_000))) as (at, (caller,)):
-        at.world.time += 1.0  # so that a visit serves it and leaves a lane
+        at.world.time -= 1.0  # so that a visit serves it and leaves a lane
         caller.writer.write(GET)
         assert len((await caller.answer())[2]) == 50_000
         assert at.visits == 1

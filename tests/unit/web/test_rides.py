@@ -14,6 +14,7 @@ from gateway.edges.slurmrestd import Slurmrestd
 from gateway.edges.upstream_answer import Answer
 from gateway.model import AuthorizedCall, Grant, InboundRequest
 from gateway.stages.forward import Patience, with_length
+from gateway.stages.limit import WouldWait
 from tests.fakes import make_identity
 from tests.scripted_upstream import Script, Seen, Wire, answer, answering
 from tests.unit.web.test_proxy_on_the_wire import BIG, GET, Caller, Gateway, gateway
@@ -75,7 +76,6 @@ async def test_repeats_ride() -> None:
             assert record.user is not None
             assert record.call is not None
             assert record.request is not None
-            assert record.request.request_id == record.request_id
             assert record.client_address == "127.0.0.1"
             assert record.bytes_out == 7
             assert record.total_seconds > 0
@@ -155,8 +155,32 @@ async def test_the_end_of_a_head_that_reads_like_a_known_one_is_its_end() -> Non
         assert (at.visits, at.rides) == (1, 0)
 
 
+async def test_a_decision_that_the_stages_make_again_at_once_stands_on() -> None:
+    async with primed(then()) as (at, (caller,)):
+        for after in (0.85, 0.85, 1.1, 600.0):
+            at.world.time += after
+            for _ in range(2):
+                caller.writer.write(GET)
+                assert (await caller.answer())[0] == 200
+        assert (at.visits, at.rides) == (0, 8)
+
+
+@pytest.mark.parametrize("after", [0.85, 1.1])
+async def test_another_call_is_not_the_same_decision(after: float) -> None:
+    async with primed(then()) as (at, (caller,)):
+        at.world.time += after
+        at.world.call = READ._replace(rule="another")
+        for _ in range(2):
+            caller.writer.write(GET)
+            assert (await caller.answer())[0] == 200
+        assert (at.visits, at.rides) == (1, 1)
+        first, second = at.world.records
+        assert first.rule == second.rule == "another"
+
+
 async def test_one_of_many_renews_a_decision_before_it_ends() -> None:
     async with primed(then()) as (at, (caller,)):
+        at.world.waits = {"credential"}
         for turn, after in enumerate((0.85, 0.85, 1.1), 1):
             at.world.time += after
             for _ in range(4):
@@ -287,6 +311,9 @@ async def test_a_connection_that_had_gone_stale_costs_one_retry() -> None:
         caller.writer.write(GET)
         assert (await caller.answer())[0] == 200
         assert (at.rides, len(at.server.seen), at.codes) == (1, 4, [""])
+        (record,) = at.world.records
+        assert record.request is not None
+        assert record.request.request_id == record.request_id
 
 
 async def test_a_connection_that_has_ended_is_not_used() -> None:
@@ -412,6 +439,15 @@ async def test_a_stage_that_says_no(stage: str, status: int) -> None:
         assert at.codes == [reason.code]
         assert not at.world.records[0].granted
         assert len(at.server.seen) == 2
+
+
+async def test_a_rate_that_has_to_be_asked_for_is_a_visits_and_ends_no_decision() -> None:
+    async with primed(then()) as (at, (caller,)):
+        for fails, visits in (({"rate at once": WouldWait()}, 1), ({}, 1)):
+            at.world.fails = fails
+            caller.writer.write(GET)
+            assert (await caller.answer())[0] == 200
+            assert at.visits == visits
 
 
 async def test_an_audit_that_has_to_wait_is_waited_for() -> None:
