@@ -10,10 +10,12 @@ BIN := .venv/bin
 SERVER := .venv/.installed-server
 DEV := .venv/.installed-dev
 FUZZ := .venv/.installed-fuzz
+# Some machines' environment asks Python to keep no compiled modules; each of hundreds of starts would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install
 STEP := $(PYTHON) -m lab step
 # Workers of pytest; the lab's releases are shared by all of them.
-WORKERS ?= 2
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-long lint bench soak fuzz screenshots lock stop clean
@@ -27,11 +29,11 @@ install: $(SERVER)  ## Make .venv, so that .venv/bin/slurm-gateway runs.
 demo: $(SERVER)  ## Real Slurm, a real OpenID provider, the gateway, one job. Ctrl-C stops it all. ONCE=1: only the job. PORT=9443: elsewhere.
 	@$(BIN)/python -m lab demo --port $(PORT) $(if $(filter 1,$(ONCE)),--once)
 
-test: $(DEV)  ## All set-up and every test, on every Slurm release of lab/releases.toml.
+test:  ## All set-up and every test, on every Slurm release of lab/releases.toml.
 	@$(call run_tests,300,-m "not long")
 
 test-long: export ALL_EXAMPLES = 1
-test-long: $(DEV)  ## The same with the long forms of the long tests.
+test-long:  ## The same with the long forms of the long tests.
 	@$(call run_tests,1800,)
 
 lint: $(DEV)  ## Format, ruff, mypy, import contracts.
@@ -40,7 +42,7 @@ lint: $(DEV)  ## Format, ruff, mypy, import contracts.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## Measure the gateway beside direct, nginx, HAProxy and Apache; write benchmarks/results.json.
+bench: $(DEV)  ## Measure the gateway beside five other ways to slurmrestd; write benchmarks/results.json.
 	$(BIN)/python -m benchmarks
 
 soak: $(DEV)  ## Kill and fill everything under load for TIME seconds; write soak/results.json and docs/reliability.md.
@@ -67,11 +69,16 @@ clean:  ## Stop the lab and delete its state, the virtual environment and the ca
 	@$(PYTHON) -m lab clean
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+# The releases of Slurm are unpacked while Python's packages are installed: the one needs nothing of the other.
+# The second in the background, which Ctrl-C does not reach: it comes to its end by itself, and starts nothing.
 # A test that hangs is shown with its stack and fails after $(1) seconds; the others go on.
 # Exit code 3 of the lab: this machine lacks something. The tests that need it are then skipped by name.
 define run_tests
-	trap '$(BIN)/python -m lab down --unless-in-use || true' EXIT; \
-	$(BIN)/python -m lab prepare-tests || [ $$? = 3 ] || exit 1; \
+	trap '$(PYTHON) -m lab down --unless-in-use || true' EXIT; \
+	$(MAKE) -s --no-print-directory $(DEV) & installing=$$!; \
+	$(PYTHON) -m lab prepare-tests; prepared=$$?; \
+	wait $$installing || exit 1; \
+	[ $$prepared = 0 ] || [ $$prepared = 3 ] || exit 1; \
 	$(BIN)/python -m tests.integration.ahead >/dev/null 2>&1 & \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(2) $(ARGS) \
 	  -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true

@@ -53,7 +53,7 @@ def slurm_conf(layout: Layout, ports: Mapping[str, int], host: str) -> str:
         "SlurmdParameters": "config_overrides",
         "ReturnToService": 2,
         "MaxJobCount": 50_000,
-        "MinJobAge": 300,
+        "MinJobAge": 120,
         "KillWait": 3,
         "AccountingStorageType": "accounting_storage/slurmdbd",
         "AccountingStorageHost": "127.0.0.1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.layout import Layout
@@ -37,6 +37,13 @@ class Daemon:
     answers: Callable[[], bool]
     stale: tuple[str, ...] = field(default=())
     """Files that an earlier run may have left and that keep the daemon from starting."""
+
+    def with_environment(self, more: Mapping[str, str]) -> Daemon:
+        """The same with more in its environment, as an admin writes it into its unit."""
+        if not more:
+            return self
+        settings = [f"{name}={value}" for name, value in more.items()]
+        return replace(self, arguments=("/usr/bin/env", *settings, *self.arguments))
 
     @property
     def process(self) -> Recorded:

@@ -18,7 +18,7 @@ from typing import Any
 from lab import certificates, places
 from lab.identity_provider import IdentityProvider
 from lab.identity_provider.provider import CLI_CLIENT, MACHINE_CLIENT, SCOPE, WEB_CLIENT, WEB_NAME
-from lab.processes import CLEAN_ENVIRONMENT, LabError, Recorded
+from lab.processes import CLEAN_ENVIRONMENT, LabError, Launch, Recorded, execute
 from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged, to_toml
 
@@ -121,6 +121,8 @@ class GatewayProcess:
         self.folder = folder
         self.hear: Callable[[Answer], None] = lambda _: None
         """Called with each answer that `ask` gets."""
+        self.launch: Launch = execute
+        """How its process comes to be."""
         self.settings = dict(settings)
         self._program = checkout / ".venv/bin/slurm-gateway"
 
@@ -171,9 +173,8 @@ class GatewayProcess:
         self.write_configuration()
         command = [str(self._program), "serve", "--config", str(self.configuration_file)]
         inherited = {"PYTHONDONTWRITEBYTECODE": "1"} if sys.dont_write_bytecode else {}
-        self.process.start(
-            command, self.log, {**CLEAN_ENVIRONMENT, **inherited, **(environment or {})}
-        )
+        whole = {**CLEAN_ENVIRONMENT, **inherited, **(environment or {})}
+        self.process.start(command, self.log, whole, self.launch)
         try:
             self.process.await_answer(self.is_ready, READY_SECONDS, self.log)
         except LabError:

@@ -17,7 +17,7 @@ from lab.progress import Progress
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "venv": ("python3-venv",),
-    "chroot": ("debootstrap", "debian-archive-keyring"),
+    "chroot": ("mmdebstrap", "debian-archive-keyring"),
     "nginx": ("nginx",),
     "store": ("redis-server",),
     "chromium": ("chromium",),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 FIRST, LAST = 20_000, 32_000
 """Below the ports that Linux gives to outgoing connections (32768 and up)."""
+OF_TESTS = range(10_000, FIRST)
 BLOCK = 10
 BLOCKS = (LAST - FIRST) // BLOCK
 
@@ -62,7 +67,29 @@ def remembered_ports(folder: Path) -> dict[str, int]:
 
 
 def free_port() -> int:
-    """One port that was free a moment ago, for a server that lives as long as a test."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One port that was free a moment ago, for a server that lives as long as a test.
+
+    One of the system's choice could be that of the next connection that goes out, while the server restarts. Nobody
+    else is given the same one until all the others have had their turn: it may be seconds before the server listens.
+    """
+    with _turns() as turns:
+        for _ in OF_TESTS:
+            turn = int(turns.read() or "0")
+            turns.seek(0)
+            turns.truncate()
+            turns.write(str(turn + 1))
+            turns.seek(0)
+            port = OF_TESTS[turn % len(OF_TESTS)]
+            if is_free(port):
+                return port
+    raise OSError(f"no free port between {OF_TESTS.start} and {OF_TESTS.stop}")
+
+
+@contextmanager
+def _turns() -> Iterator[TextIO]:
+    """How many ports this user's programs have been given so far; one of them at a time may count on."""
+    path = Path(tempfile.gettempdir(), f"slurm-gateway-ports-{os.getuid()}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "r+") as turns:
+        fcntl.flock(turns, fcntl.LOCK_EX)
+        yield turns

@@ -18,13 +18,15 @@ class LabError(Exception):
     """Something in the lab did not come up; the text says what, and where its log is."""
 
 
-def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_until(
+    ready: Callable[[], bool], seconds: float, what: str, poll_seconds: float = POLL_SECONDS
+) -> None:
     """Poll until ready; LabError with ``what`` after so many seconds."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
             raise LabError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)
 
 
 def executable_of(pid: int) -> str:
@@ -89,6 +91,24 @@ def _has_closed_all(pid: int) -> bool:
     return _is_zombie(pid) and len(list(Path(f"/proc/{pid}/task").glob("*"))) <= 1
 
 
+Launch = Callable[[Sequence[str], Path, Mapping[str, str]], int]
+"""(command, log, environment) -> the number of the new process."""
+
+
+def execute(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+    """Start a program in a session of its own, with its output appended to a log."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+        *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()),
+    ]
+    return os.posix_spawnp(
+        command[0], list(command), dict(environment), file_actions=actions, setsid=True
+    )
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A process whose number, start time and program are kept in a file."""
@@ -118,18 +138,10 @@ class Recorded:
         command: Sequence[str],
         log: Path,
         environment: Mapping[str, str] = CLEAN_ENVIRONMENT,
+        launch: Launch = execute,
     ) -> int:
         """Start a program in a session of its own, with its output appended to a log, and record it."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-            *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()),
-        ]
-        pid = os.posix_spawnp(
-            command[0], list(command), dict(environment), file_actions=actions, setsid=True
-        )
+        pid = launch(command, log, environment)
         self.record.parent.mkdir(parents=True, exist_ok=True)
         self.record.write_text(f"{pid} {start_ticks_of(pid)}\n")
         return pid

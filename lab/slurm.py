@@ -150,9 +150,9 @@ class SlurmRelease:
             return False
         return status == 200
 
-    def start(self, daemon: str) -> bool:
+    def start(self, daemon: str, **environment: str) -> bool:
         """Start one daemon (slurmctld, slurmd, slurmdbd, slurmrestd, munged, mariadbd). False: it ran."""
-        return self._daemons()[daemon].start()
+        return self._daemons()[daemon].with_environment(environment).start()
 
     def stop(self, daemon: str) -> bool:
         """Stop one daemon with SIGTERM. False: it did not run."""

@@ -17,11 +17,14 @@ from hypothesis import settings
 from lab.releases import releases
 from lab.store import StoreServer
 from tests.canaries import Leak, search
+from tests.examples import ALL_EXAMPLES
 from tests.order import Needs, Place, in_parts
+from tests.revival import tell
 from tests.store_world import running_store
 
-# How long an example takes says how busy the machine is, and nothing of the code.
-settings.register_profile("untimed", deadline=None)
+# How long an example takes says how busy the machine is, and nothing of the code. A change is held to the same
+# inputs each time; what nobody has thought of yet is looked for by test-long and fuzz.
+settings.register_profile("untimed", deadline=None, derandomize=not ALL_EXAMPLES)
 settings.load_profile("untimed")
 
 MOVED = "moved: "
@@ -69,8 +72,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _place(item: pytest.Item) -> Place:
     names = getattr(item, "fixturenames", ())
-    if "real_things" not in names:
-        return Place(Needs.NOTHING)
+    if not {"slurm_release", "one_slurm_release"} & set(names):
+        takes_seconds = "integration" in item.path.parts
+        return Place(Needs.TIME, item.path.name) if takes_seconds else Place(Needs.NOTHING)
     callspec = getattr(item, "callspec", None)
     release = callspec.params.get("slurm_release", "") if callspec is not None else ""
     if "one_slurm_release" in names:
@@ -127,6 +131,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("SECRETS WHERE NONE SHOULD BE", sep="=", red=True)
     for leak in leaks:
         terminalreporter.write_line(f"{leak.path}: {leak.what}")
+    tell(terminalreporter)
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section("skipped by name", sep="-")

@@ -1,9 +1,9 @@
 """Collected tests and the number of workers -> an order in which workers seldom wait for each other.
 
 Each worker begins with its own part of the list, and who is done takes from the end of another's. So each
-has its own Slurm releases, first the tests that need one for themselves, then those that share it; and at
-the end of every part stands what anybody can do at any time. In any other order a worker waited for
-minutes while another stopped daemons (measured with two workers).
+has its own Slurm releases, first the tests that need one for themselves, then those that share it; then whole
+files of tests that take seconds; and at the end of every part stands what anybody can do at any time. In any
+other order a worker waited for minutes while another stopped daemons (measured with two workers).
 """
 
 from collections import Counter
@@ -19,11 +19,13 @@ class Needs(Enum):
 
     ALONE = auto()
     SHARED = auto()
+    TIME = auto()
+    """Seconds, and nothing of a release: who is done takes from the end of others, where small ones shall stand."""
     NOTHING = auto()
 
 
 class Place(NamedTuple):
-    """Where a test belongs; the release is empty where it is no certain one."""
+    """Where a test belongs. `release` is that which it needs, or the file whose tests stay together; or empty."""
 
     needs: Needs
     release: str = ""
@@ -35,14 +37,21 @@ def in_parts(tests: Sequence[T], workers: int, place: Callable[[T], Place]) -> l
     owners = _owners([at.release for _, at in places if at.needs is Needs.ALONE], workers)
     alone: list[list[T]] = [[] for _ in range(workers)]
     shared: list[list[T]] = [[] for _ in range(workers)]
-    free = []
+    long: dict[str, list[T]] = {}
+    free: list[T] = []
     for test, at in places:
-        if at.needs is Needs.NOTHING:
-            free.append(test)
-        else:
-            owner = owners.get(at.release, workers - 1)
-            (alone if at.needs is Needs.ALONE else shared)[owner].append(test)
-    return _joined([one + more for one, more in zip(alone, shared, strict=True)], free)
+        match at.needs:
+            case Needs.TIME:
+                long.setdefault(at.release, []).append(test)
+            case Needs.NOTHING:
+                free.append(test)
+            case _:
+                owner = owners.get(at.release, workers - 1)
+                (alone if at.needs is Needs.ALONE else shared)[owner].append(test)
+    parts = [one + more for one, more in zip(alone, shared, strict=True)]
+    for together in sorted(long.values(), key=len, reverse=True):
+        min(parts, key=len).extend(together)
+    return _joined(parts, free)
 
 
 def _owners(releases: Sequence[str], workers: int) -> dict[str, int]:

@@ -20,6 +20,7 @@ from lab.ports import free_port
 from lab.submission import CANARY
 from lab.toml_text import Settings, merged, to_toml
 from tests.configurations import ends_in, lines_in, usable
+from tests.forked import Forked, Process, run_forked
 
 PROGRAM = Path(sys.executable).parent / "slurm-gateway"
 START_SECONDS = 30.0
@@ -46,7 +47,7 @@ class Served:
         self.settings = usable(folder, merged(base, changes or {}))
         self.file = folder / "gateway.toml"
         self.log_file = folder / "gateway.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.write()
 
     def write(self, changes: Settings | None = None) -> None:
@@ -56,11 +57,12 @@ class Served:
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start it and wait until it answers."""
-        command = [str(PROGRAM), "serve", "--config", str(self.file)]
-        with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**ENVIRONMENT, **(environment or {})}
-            )
+        self.log_file.write_bytes(b"")
+        self.process = Forked(
+            ["serve", "--config", str(self.file)],
+            {**ENVIRONMENT, **(environment or {})},
+            (self.log_file, self.log_file),
+        )
         end = time.monotonic() + START_SECONDS
         while not self.answers():
             assert self.process.poll() is None, self.log
@@ -69,10 +71,7 @@ class Served:
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Another command with the same configuration file."""
-        command = [str(PROGRAM), *arguments, "--config", str(self.file)]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=60
-        )
+        return run_forked([*arguments, "--config", str(self.file)], ENVIRONMENT)
 
     def answers(self) -> bool:
         """Whether /healthz answers."""
@@ -124,9 +123,15 @@ class Served:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The audit, line by line, in all of its files that are not compressed."""
-        files = [*sorted(self.folder.glob("audit-*.jsonl")), self.folder / "audit.jsonl"]
-        return [line for file in files for line in lines_in(file)]
+        """The audit, line by line, in all of its files that are not compressed.
+
+        Only of a gateway that runs the last line may be there by half.
+        """
+        is_running = self.process is not None and self.process.poll() is None
+        done = [
+            line for file in sorted(self.folder.glob("audit-*.jsonl")) for line in lines_in(file)
+        ]
+        return [*done, *lines_in(self.folder / "audit.jsonl", is_growing=is_running)]
 
     @property
     def pid(self) -> int:

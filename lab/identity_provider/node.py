@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +39,9 @@ def _version(node: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _of_the_machine() -> Node | None:
+def _of_the_machine(oldest: int) -> Node | None:
     node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None or _version(Path(node)) < OLDEST:
+    if node is None or npm is None or _version(Path(node)) < oldest:
         return None
     return Node(Path(node).resolve(), (npm,))
 
@@ -89,9 +90,9 @@ def _install_wheel(checkout: Path, progress: Progress) -> None:
         packages.run_logged(command, places.state_root(checkout) / "node.log")
 
 
-def find_node(checkout: Path, progress: Progress) -> Node:
+def find_node(checkout: Path, progress: Progress, oldest: int = OLDEST) -> Node:
     """The machine's Node.js where it is new enough, otherwise PyPI's."""
-    if found := _of_the_machine() or _of_the_wheel(checkout):
+    if found := _of_the_machine(oldest) or _of_the_wheel(checkout):
         return found
     _install_wheel(checkout, progress)
     if found := _of_the_wheel(checkout):
@@ -101,17 +102,22 @@ def find_node(checkout: Path, progress: Progress) -> Node:
 
 def install(folder: Path, node: Node, progress: Progress) -> None:
     """Have the server and its packages, exactly those of the lock file, in a folder."""
+    install_locked(HERE, SOURCES, folder, node, progress)
+
+
+def install_locked(
+    source: Path, names: Sequence[str], folder: Path, node: Node, progress: Progress
+) -> None:
+    """Copy a program with its lock file to a folder and have exactly its packages there."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (HERE / "package-lock.json").read_bytes()
+    lock = (source / "package-lock.json").read_bytes()
     installed = folder / "node_modules/.installed-lock.json"
-    with places.locked(
-        folder / "lock", progress, "another process that installs the OpenID provider"
-    ):
-        for name in SOURCES:
-            _refresh(HERE / name, folder / name)
+    with places.locked(folder / "lock", progress, f"another process that installs {folder.name}"):
+        for name in names:
+            _refresh(source / name, folder / name)
         if installed.exists() and installed.read_bytes() == lock:
             return
-        with progress.step("installing the OpenID provider"):
+        with progress.step(f"installing {folder.name}"):
             npm_ci(folder, node)
         installed.write_bytes(lock)
 

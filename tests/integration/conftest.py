@@ -8,7 +8,7 @@ identity_provider     session: a lab.identity_provider.IdentityProvider; never s
 new_identity_provider factory: new_identity_provider(access_token_lifetime_seconds=5), a test's own to disturb
 gateway               factory: gateway(release, {"limit": {...}}) starts slurm-gateway with changes laid over
                       lab.gateway.settings_for (None takes a key away; rates never refuse unless changed)
-shared_gateway        factory, session: shared_gateway(release), one unchanged gateway a release and worker
+shared_gateway        factory, session: shared_gateway(release, changes), one for all that want the same
 
 A release: .name .api_versions[0] .url .socket .key_file .run("squeue", "-h", user="bob") .token("alice")
   .request("alice", "GET", "/slurm/v0.0.38/jobs") asks slurmrestd directly: (status, body)
@@ -27,6 +27,7 @@ workers, and everything is started again after it. Others share the release with
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -47,6 +48,8 @@ from lab.releases import releases
 from lab.rootfs import MovedError
 from lab.slurm import SlurmRelease, all_releases
 from lab.toml_text import Settings, merged
+from tests.forked import launch
+from tests.revival import revive
 from tests.serving import PROBLEM, keep_answer
 
 NEVER = "100000/second"
@@ -74,6 +77,9 @@ GENEROUS = {
     },
 }
 
+MOST_SHARED = 12
+"""Gateways that a worker keeps; who was not asked for the longest time goes first."""
+
 StartGateway = Callable[..., GatewayProcess]
 NewProvider = Callable[..., IdentityProvider]
 
@@ -83,6 +89,24 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "disturbs_slurm: stops or kills daemons of a release, so nobody else may use it"
     )
     config.addinivalue_line("markers", "settle(seconds): idempotency.settle_seconds of this test")
+    config.addinivalue_line(
+        "markers",
+        "long_on(releases): on these it is in the long form alone, because others do the same",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before -m looks at the marks."""
+    for item in items:
+        marker = item.get_closest_marker("long_on")
+        if marker is not None and _release_of(item) in marker.args:
+            item.add_marker("long")
+
+
+def _release_of(item: pytest.Item) -> object:
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get("slurm_release")
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +166,7 @@ def _share_or_own_the_release(request: pytest.FixtureRequest) -> Iterator[None]:
     release: SlurmRelease = request.getfixturevalue(wanted.pop())
     disturbs = request.node.get_closest_marker("disturbs_slurm") is not None
     with _hold(release, shared=not disturbs):
+        revive(release, request.node)
         yield
         if disturbs:
             release.up()
@@ -186,7 +211,7 @@ def _start(
         if answer.headers.get_content_type() == PROBLEM:
             keep_answer(folder, bytes(answer.headers) + answer.body)
 
-    process.hear = keep
+    process.hear, process.launch = keep, launch
     process.start()
     return process
 
@@ -220,14 +245,19 @@ def gateway(tmp_path: Path, identity_provider: IdentityProvider) -> Iterator[Sta
 def shared_gateway(
     tmp_path_factory: pytest.TempPathFactory, identity_provider: IdentityProvider
 ) -> Iterator[StartGateway]:
-    """One gateway for each release, for tests that only send requests."""
+    """One gateway for each release and configuration, for tests that only send requests."""
     made: dict[str, GatewayProcess] = {}
 
-    def get(release: SlurmRelease) -> GatewayProcess:
-        if release.name not in made:
+    def get(release: SlurmRelease, changes: Settings | None = None) -> GatewayProcess:
+        name = f"{release.name} {json.dumps(changes, sort_keys=True)}"
+        found = made.pop(name, None)
+        if found is None:
             folder = tmp_path_factory.mktemp("gateway") / release.name
-            made[release.name] = _start(release, identity_provider, folder, {})
-        return made[release.name]
+            found = _start(release, identity_provider, folder, changes or {})
+        made[name] = found
+        if len(made) > MOST_SHARED:
+            _stop(made.pop(next(iter(made))))
+        return found
 
     yield get
     for process in made.values():

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.configurations import lines_in, token_for
+from tests.forked import run_forked
 from tests.serving import ENVIRONMENT, PROGRAM, READ, Asking, Served, SlowSlurm, served
 
 SUBMIT = "/slurm/v0.0.42/job/submit"
@@ -84,8 +85,7 @@ def events(path: Path, *names: str) -> list[dict[str, Any]]:
 def verified(gateway: Served, *files: Path, key: Path | None = None) -> str:
     """What `audit verify` says of the files, with the key that the first start has made."""
     key = key or gateway.folder / "state/audit-initial.key"
-    command = [str(PROGRAM), "audit", "verify", "--key-file", str(key), *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    done = run_forked(["audit", "verify", "--key-file", str(key), *map(str, files)], ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from lab import places
 from lab.gateway import Answer, GatewayProcess, settings_for
 from lab.identity_provider import IdentityProvider
 from lab.ports import free_port
@@ -18,8 +17,8 @@ from lab.processes import CLEAN_ENVIRONMENT, wait_until
 from lab.slurm import SlurmRelease
 from lab.submission import submission
 from lab.toml_text import merged
+from tests.forked import launch, run_forked
 
-PROGRAM = places.CHECKOUT / ".venv/bin/slurm-gateway"
 ROTATE_BYTES = 20_000
 
 
@@ -37,14 +36,7 @@ class Officer:
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """A command of `slurm-gateway audit`."""
-        return subprocess.run(
-            [str(PROGRAM), "audit", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=CLEAN_ENVIRONMENT,
-            timeout=60,
-        )
+        return run_forked(["audit", *arguments], CLEAN_ENVIRONMENT)
 
     def configured(self, command: str, *arguments: str) -> Any:
         """What a command that reads the configuration prints as JSON, a document or a list of rows."""
@@ -85,6 +77,7 @@ def officer(
     path = str(folder / "audit.jsonl")
     sink = {"type": "file", "path": path, "rotate_bytes": ROTATE_BYTES}
     process = GatewayProcess(folder, merged(settings, {"audit": {"sinks": [sink]}}))
+    process.launch = launch
     process.write_configuration()
     tokens = {user: identity_provider.token_for(user) for user in ("alice", "bob")}
     made = Officer(process, tmp_path / "officer.key", tokens, one_slurm_release.api_versions[0])

@@ -66,10 +66,10 @@ def number(value: Any) -> int:
 @pytest.fixture
 def alice(
     slurm_release: SlurmRelease,
-    gateway: Callable[..., GatewayProcess],
+    shared_gateway: Callable[..., GatewayProcess],
     identity_provider: IdentityProvider,
 ) -> Alice:
-    at = gateway(slurm_release, {"authorize": {"roles": {"user": ROLE}}})
+    at = shared_gateway(slurm_release, {"authorize": {"roles": {"user": ROLE}}})
     return Alice(at, identity_provider.token_for("alice"), slurm_release.api_versions[0])
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
@@ -165,6 +165,7 @@ async def test_an_answer_is_the_bytes_that_slurmrestd_sends(slurm_release: Slurm
 
 
 @pytest.mark.disturbs_slurm
+@pytest.mark.long_on("trixie")
 async def test_a_slurmctld_that_is_down_is_not_a_refused_credential(
     slurm_release: SlurmRelease,
 ) -> None:
@@ -235,10 +236,11 @@ def test_a_large_upload_reaches_slurmrestd_whole(
 ) -> None:
     """Slurm refuses the script for its length, which it can tell only when it has read all of it.
 
-    20.11 is left out of the larger ones: now and then it ends at 3 MB, and more often at 51 MB (measured).
+    20.11 gets small ones. Without a gateway, and asked for something else meanwhile, it corrupts its heap and ends at
+    one body of 1 or 3 MB in thirty, at none of 200 KB in sixty; asked for nothing else, sometimes at 8 MB (measured).
     """
     if slurm_release.release.slurm == CHECKS_ONCE:
-        size = min(size, 1_048_577)
+        size = min(size, 200_000)
     gateway, version = shared_gateway(slurm_release), slurm_release.api_versions[0]
     body = submission(version, "#!/bin/sh\n")
     missing = size - len(json.dumps(body).encode())
@@ -288,25 +290,25 @@ def test_a_chunked_upload_becomes_a_job(
     """slurmrestd itself answers 406 to chunked bodies on every release."""
     gateway, version = shared_gateway(slurm_release), slurm_release.api_versions[0]
     raw = json.dumps(submission(version, "#!/bin/sh\ntrue\n")).encode()
-    connection = gateway.connect()
-    connection.request(
-        "POST",
-        f"/slurm/{version}/job/submit",
-        iter([raw[:50], raw[50:]]),
-        {
-            "Authorization": f"Bearer {identity_provider.token_for('alice')}",
-            "Content-Type": "application/json; charset=utf-8",
-        },
-        encode_chunked=True,
-    )
-    answer = connection.getresponse()
-    assert answer.status == 200
-    job = str(json.loads(answer.read())["job_id"])
+    with closing(gateway.connect()) as connection:
+        connection.request(
+            "POST",
+            f"/slurm/{version}/job/submit",
+            iter([raw[:50], raw[50:]]),
+            {
+                "Authorization": f"Bearer {identity_provider.token_for('alice')}",
+                "Content-Type": "application/json; charset=utf-8",
+            },
+            encode_chunked=True,
+        )
+        answer = connection.getresponse()
+        assert answer.status == 200
+        job = str(json.loads(answer.read())["job_id"])
     assert records(gateway, answer.headers["X-Request-Id"])["job_ids"] == [job]
-    connection.close()
 
 
 @pytest.mark.disturbs_slurm
+@pytest.mark.long_on("bookworm", "trixie")
 def test_the_gateway_outlives_slurmctld_and_slurmrestd(
     slurm_release: SlurmRelease,
     shared_gateway: StartGateway,

@@ -30,7 +30,9 @@ SETTLE_SECONDS = 3.0
 SUBMITTERS = 6
 _NAMES_AT_ONCE = 200
 PATIENCE_SECONDS = 120.0
-OLD_AND_NEW = pytest.mark.parametrize("slurm_release", ["bookworm", "sid"], indirect=True)
+OLD_AND_NEW = pytest.mark.parametrize(
+    "slurm_release", [pytest.param("bookworm", marks=pytest.mark.long), "sid"], indirect=True
+)
 
 
 class Site:
@@ -343,7 +345,7 @@ def test_a_slurmrestd_that_dies_under_load_runs_each_key_once(site: Site, how: s
 @OLD_AND_NEW
 @pytest.mark.disturbs_slurm
 @pytest.mark.settle(20.0)
-@pytest.mark.parametrize("how", ["suspend", "stop", "kill"])
+@pytest.mark.parametrize("how", ["suspend", pytest.param("stop", marks=pytest.mark.long), "kill"])
 def test_a_slurmctld_that_goes_away_under_load_runs_each_key_once(site: Site, how: str) -> None:
     """With Slurm's default MessageTimeout and the gateway's own default for settling.
 

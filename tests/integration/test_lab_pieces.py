@@ -18,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import machine, mounts, places, releases
+from lab.daemons import Daemon
 from lab.fleet import Outcome, is_enough
 from lab.identity_provider.node import WHEELS, locked_requirements
+from lab.layout import layout_of
 from lab.ports import choose_ports, free_port, is_free, remembered_ports
 from lab.processes import LabError, Recorded, end, start_ticks_of
 from lab.progress import Progress
@@ -149,6 +151,16 @@ def test_a_job_says_its_state_in_every_version(job: Settings, state: str, code: 
     assert (state_of(dict(job)), exit_code_of(dict(job))) == (state, code)
 
 
+def test_a_daemon_is_started_with_what_its_unit_would_set(tmp_path: Path) -> None:
+    there = layout_of(releases.named("bookworm"), tmp_path)
+    command = ("/bin/sh", "-c", 'printf %s "$MALLOC_ARENA_MAX"')
+    daemon = Daemon(there, "sh", command, "root", lambda: True)
+    told = daemon.with_environment({"MALLOC_ARENA_MAX": "1"})
+    done = subprocess.run(told.arguments, capture_output=True, text=True, check=True)
+    assert done.stdout == "1"
+    assert daemon.with_environment({}) is daemon
+
+
 def test_ports_are_remembered_and_left_when_somebody_else_has_them(tmp_path: Path) -> None:
     first = choose_ports(tmp_path, ("one", "two"))
     assert choose_ports(tmp_path, ("one", "two")) == first == remembered_ports(tmp_path)
@@ -230,6 +242,18 @@ def test_a_stopped_server_has_left_its_port(tmp_path: Path, attempt: int) -> Non
     assert not is_free(port)
     process.stop()
     assert is_free(port)
+
+
+def test_no_two_that_want_a_port_at_once_are_given_the_same() -> None:
+    """Processes, because several workers of a test run start their servers at the same moment."""
+    ask = [
+        sys.executable,
+        "-c",
+        "from lab.ports import free_port; [print(free_port()) for _ in range(50)]",
+    ]
+    asking = [subprocess.Popen(ask, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    given = [port for one in asking for port in one.communicate(timeout=60)[0].split()]
+    assert len(set(given)) == len(given) == 200
 
 
 def test_a_daemon_keeps_no_descriptor_of_whoever_started_it(tmp_path: Path) -> None:

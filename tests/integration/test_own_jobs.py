@@ -51,12 +51,12 @@ def is_not_own(answer: Answer) -> bool:
 @pytest.fixture
 def people(
     slurm_release: SlurmRelease,
-    gateway: Callable[..., GatewayProcess],
+    shared_gateway: Callable[..., GatewayProcess],
     identity_provider: IdentityProvider,
 ) -> Iterator[tuple[Person, Person]]:
     """Alice and bob, and no jobs of theirs left behind."""
     role = {"allow": ALLOW, "own_jobs_only": True}
-    at = gateway(slurm_release, {"authorize": {"roles": {"user": role}}})
+    at = shared_gateway(slurm_release, {"authorize": {"roles": {"user": role}}})
     version = slurm_release.api_versions[0]
     found = [
         Person(name, at, identity_provider.token_for(name), version) for name in ("alice", "bob")

@@ -22,6 +22,7 @@ from lab.ports import free_port
 from lab.processes import wait_until
 from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged
+from tests.forked import launch
 from tests.integration.browsing import HttpBrowser
 from tests.integration.conftest import GENEROUS
 
@@ -71,6 +72,7 @@ def make_site(
     settings = merged(settings, sign_in_settings(provider, folder))
     settings = merged(settings, changes or {})
     gateway = GatewayProcess(folder, merged(settings, change(settings)))
+    gateway.launch = launch
     try:
         gateway.start()
         yield Site(gateway, provider, release)

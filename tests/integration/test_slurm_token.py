@@ -24,8 +24,8 @@ ALICE_TOO = {
 
 
 @pytest.fixture
-def site(slurm_release: SlurmRelease, gateway: StartGateway) -> GatewayProcess:
-    return gateway(slurm_release, ALICE_TOO)
+def site(slurm_release: SlurmRelease, shared_gateway: StartGateway) -> GatewayProcess:
+    return shared_gateway(slurm_release, ALICE_TOO)
 
 
 @pytest.fixture

@@ -231,6 +231,7 @@ def test_idle_connections_that_stop_slurmrestd_do_not_stop_the_gateway(
             )
         # A queue that overflowed lets a later one overtake until the kernel has sent again.
         eventually(lambda: not answers_directly(release, target), 30)
+        assert not answers_directly(release, target), "it serves 124 connections, idle ones too"
     eventually(lambda: answers_directly(release, target), 30)
     running = gateway(release)
     token = identity_provider.token_for("alice")
