@@ -17,7 +17,7 @@ import click
 
 from benchmarks.cells import CELLS, Cell, Group, Upstream
 from benchmarks.identity import make_provider
-from benchmarks.lineup import UnfitError, lineup
+from benchmarks.lineup import UnfitError, backend_of, lineup
 from benchmarks.load import LoadError
 from benchmarks.machine import OtherWork, describe_machine
 from benchmarks.measure import Effort
@@ -26,7 +26,7 @@ from benchmarks.report import MarkersMissingError, as_markdown, as_text, write_b
 from benchmarks.results import Row, make_rows, write_rows
 from benchmarks.rounds import run_rounds
 from benchmarks.scene import Variant
-from benchmarks.variants import VARIANTS
+from benchmarks.variants import VARIANTS, express, fastapi
 from benchmarks.verdicts import Verdict, judge
 from lab import packages
 from lab.machine import MachineLacksError
@@ -39,6 +39,7 @@ RESULTS = CHECKOUT / "benchmarks" / "results.json"
 DOCUMENT = CHECKOUT / "docs" / "performance.md"
 STATE = CHECKOUT / ".lab" / "bench"
 
+QUICK = Effort(seconds=1, pairs=200, downloads=1, long_seconds=12, submissions=50)
 EXPECTED = (
     LoadError,
     MarkersMissingError,
@@ -70,7 +71,7 @@ EXPECTED = (
 @click.option(
     "--seconds",
     type=click.IntRange(min=1),
-    default=3,
+    default=2,
     show_default=True,
     help="Seconds of load for each variant in each round.",
 )
@@ -86,7 +87,7 @@ def main(
     seconds: int,
     keep: bool,
 ) -> None:
-    """Measure the gateway beside direct, nginx, HAProxy and Apache.
+    """Measure the gateway beside direct, nginx, HAProxy, Apache, a Node.js and a Python gateway.
 
     Variants take turns within each round; ratios are medians of the ratios within a round.
     Exit code 1 means errors (answers that were not 200, broken connections, timeouts) or a
@@ -94,12 +95,12 @@ def main(
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     others = OtherWork()
-    effort = Effort(seconds=1, pairs=200, downloads=1) if quick else Effort(seconds, 1000, 3)
+    effort = QUICK if quick else Effort(seconds, pairs=1000, downloads=3)
     chosen_cells = [cell for cell in CELLS if not cells or cell.name in cells]
     chosen = [variant for variant in VARIANTS if not variants or variant.name in variants]
     try:
         rows = _measure(chosen_cells, chosen, 1 if quick else rounds, effort, others, keep=keep)
-        machine = [*describe_machine(), others.describe()]
+        machine = [*describe_machine(), describe_peers(), others.describe()]
         verdicts = judge(rows)
         if not (quick or cells or variants):
             _write(rows, verdicts, machine)
@@ -123,27 +124,37 @@ def _measure(
     keep: bool,
 ) -> list[Row]:
     """Run the cells group by group, so that each group's variants start once."""
-    packages.install(packages.GROUPS["bench"], Progress("packages"))
+    needed = [*packages.GROUPS["bench"], *packages.GROUPS["store"]]
+    packages.install(needed, Progress("packages"))
     rows: list[Row] = []
     with _folder(keep) as folder:
         provider = make_provider(folder)
-        for group in _groups(cells):
-            own = [cell for cell in cells if cell.group == group]
-            with lineup(group, variants, provider, folder) as running, _watch(group, others):
-                for cell in own:
-                    rows += make_rows(cell, run_rounds(cell, running, rounds, effort))
+        for upstream in (Upstream.SLURM, Upstream.STUB):  # what may fail should fail early
+            own = [cell for cell in cells if cell.group.upstream is upstream]
+            if own:
+                with backend_of(upstream, folder) as backend:
+                    for group in dict.fromkeys(cell.group for cell in own):
+                        chosen = asked(own, group, variants)
+                        with (
+                            lineup(group, backend, chosen, provider, folder) as running,
+                            _watch(group, others),
+                        ):
+                            for cell in own:
+                                if cell.group == group:
+                                    figures = run_rounds(cell, running, rounds, effort)
+                                    rows += make_rows(cell, figures)
     return sorted(rows, key=lambda row: [cell.name for cell in CELLS].index(row.cell))
+
+
+def asked(cells: Sequence[Cell], group: Group, variants: Sequence[Variant]) -> list[Variant]:
+    """Return the variants that some cell of the group compares."""
+    own = [cell for cell in cells if cell.group == group]
+    return [one for one in variants if any(cell.compares(one.name) for cell in own)]
 
 
 def _watch(group: Group, others: OtherWork) -> AbstractContextManager[None]:
     """Watch for other programs where all that works for the benchmark is started by it."""
     return others.watched() if group.upstream is Upstream.STUB else nullcontext()
-
-
-def _groups(cells: Sequence[Cell]) -> list[Group]:
-    """Return the groups with the real Slurm first: what may fail should fail early."""
-    groups = dict.fromkeys(cell.group for cell in cells)
-    return sorted(groups, key=lambda group: group.upstream is not Upstream.SLURM)
 
 
 @contextmanager
@@ -158,6 +169,11 @@ def _folder(keep: bool) -> Iterator[Path]:
             click.echo(f"kept: {folder}")
         else:
             shutil.rmtree(folder)
+
+
+def describe_peers() -> str:
+    """Return the versions of what no Debian package brings."""
+    return ", ".join([*express.versions(), *fastapi.versions()])
 
 
 def _write(rows: Sequence[Row], verdicts: Sequence[Verdict], machine: Sequence[str]) -> None:

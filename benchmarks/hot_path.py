@@ -19,7 +19,6 @@ import uvloop
 
 from benchmarks.identity import CALLERS, Provider, make_provider
 from benchmarks.lineup import ordinary_user
-from benchmarks.processes import free_port
 from benchmarks.repeats import connect_instantly, microseconds, repeat, server_connections
 from benchmarks.scene import Scene
 from benchmarks.stub import SMALL_TARGET, stub
@@ -31,6 +30,7 @@ from gateway.edges.upstream_answer import Answer
 from gateway.model import AuditRecord, Grant, InboundRequest
 from gateway.stages.forward import RequestHead, read_head
 from gateway.web.client import Message, Scope
+from lab.ports import free_port
 
 REPEATS = 7
 HASH_KEY = b"\x00" * 32  # the microbenchmark's own; the server's lies in its state directory

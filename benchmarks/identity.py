@@ -28,6 +28,7 @@ AUDIENCE = "https://slurm.bench.example"
 KEY_ID = "bench-1"
 LIFETIME_SECONDS = 7200
 CALLERS = 8
+TOKENS = 2000
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,13 @@ class Provider:
     private_key_file: Path
     signing_key: RSAKey
 
-    def token(self, user: str, caller: int = 0) -> str:
+    def token(
+        self, user: str, caller: int = 0, *, issuer: str = ISSUER, issued_ago_seconds: int = 0
+    ) -> str:
         """Return an access token (RS256) of one of many callers who are this Slurm user."""
-        now = int(time.time())
+        now = int(time.time()) - issued_ago_seconds
         claims = {
-            "iss": ISSUER,
+            "iss": issuer,
             "sub": f"u-{caller}",
             "aud": AUDIENCE,
             "iat": now,

@@ -1,19 +1,23 @@
-"""(upstream, chosen variants) -> all of them running side by side, checked before they are timed."""
+"""(group, backend, chosen variants) -> all of them running side by side, checked before they are timed."""
 
 import pwd
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.cells import Group, Upstream
-from benchmarks.identity import CALLERS, Provider
+from benchmarks.identity import LIFETIME_SECONDS, Provider
 from benchmarks.measure import HTTP_OK, Subject
-from benchmarks.processes import free_port, running
+from benchmarks.processes import running
 from benchmarks.scene import Backend, Endpoint, Scene, Variant
 from benchmarks.slurm import real_slurmrestd
 from benchmarks.stub import stub
+from benchmarks.submits import held_jobs
 from benchmarks.wire import Answer, Connection, get_request
+from lab.ports import free_port
+from lab.store import StoreServer
 
 HTTP_UNAUTHORIZED = 401
 
@@ -32,23 +36,48 @@ class Lineup:
 
 @contextmanager
 def lineup(
-    group: Group, variants: Sequence[Variant], provider: Provider, folder: Path
+    group: Group,
+    backend: Backend,
+    variants: Sequence[Variant],
+    provider: Provider,
+    folder: Path,
 ) -> Iterator[Lineup]:
-    """Start the backend and every variant; stop them all at the end."""
+    """Start every variant; stop them all at the end."""
     with ExitStack() as stack:
-        backend = stack.enter_context(_backend(group.upstream, folder))
         direct = _direct(backend, provider)
+        store = stack.enter_context(_store()) if group.processes > 1 else None
+        callers = [
+            {"Authorization": f"Bearer {provider.token(backend.slurm_user, number)}"}
+            for number in range(group.callers)
+        ]
         subjects = [
-            stack.enter_context(_subject(variant, group, direct, provider, folder))
+            stack.enter_context(
+                _subject(variant, group, direct, callers, store=store, folder=folder)
+            )
             for variant in variants
         ]
         for variant, subject in zip(variants, subjects, strict=True):
             _check(variant, subject, direct)
+        if group.jobs:
+            stack.enter_context(held_jobs(direct, group.jobs))
         yield Lineup(direct, subjects)
 
 
 @contextmanager
-def _backend(upstream: Upstream, folder: Path) -> Iterator[Backend]:
+def _store() -> Iterator[StoreServer]:
+    """Run what several processes of the gateway share, as docs/scale.md demands it."""
+    with TemporaryDirectory() as folder:  # a short path: it holds a UNIX socket
+        server = StoreServer(Path(folder))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def backend_of(upstream: Upstream, folder: Path) -> Iterator[Backend]:
+    """Run what stands behind the variants, until the end."""
     own = folder / upstream.value
     own.mkdir(exist_ok=True)
     match upstream:
@@ -74,40 +103,51 @@ def _direct(backend: Backend, provider: Provider) -> Subject:
         "X-SLURM-USER-TOKEN": backend.slurm_token,
     }
     endpoint = Endpoint(backend.port, tls=False, headers=headers)
-    return Subject("direct", endpoint, backend, provider.certificate_file, tree=None)
+    return Subject("direct", endpoint, backend, provider, tree=None)
 
 
 @contextmanager
 def _subject(
-    variant: Variant, group: Group, direct: Subject, provider: Provider, folder: Path
+    variant: Variant,
+    group: Group,
+    direct: Subject,
+    callers: Sequence[Mapping[str, str]],
+    *,
+    store: StoreServer | None,
+    folder: Path,
 ) -> Iterator[Subject]:
-    own = folder / f"{variant.name}-{group.upstream.value}{'-tls' if group.tls else ''}"
+    own = folder / f"{variant.name}-{group.name}"
     own.mkdir()
-    scene = Scene(own, direct.backend, provider, free_port(), group.tls)
+    scene = Scene(
+        own,
+        direct.backend,
+        direct.provider,
+        free_port(),
+        group.tls,
+        group.processes,
+        store,
+        group.cache,
+    )
     launch = variant.launch(scene)
     if launch is None:
         yield replace(direct, name=variant.name)
         return
-    callers = [
-        {"Authorization": f"Bearer {provider.token(direct.backend.slurm_user, number)}"}
-        for number in range(CALLERS)
-    ]
     endpoint = Endpoint(scene.port, group.tls, callers[0], callers[1:])
     log = own / "output.log"
     with running(launch.command, scene.port, log, launch.environment) as tree:
-        yield Subject(variant.name, endpoint, direct.backend, provider.certificate_file, tree)
+        yield replace(direct, name=variant.name, endpoint=endpoint, tree=tree)
 
 
 def _check(variant: Variant, subject: Subject, direct: Subject) -> None:
-    """Hold a variant to its job: the backend's answer for a good token, 401 for bad or none."""
+    """Hold a variant to its job: the backend's answer for a good token, 401 for bad ones or none."""
     expected, got = _ask(direct), _ask(subject)
     if got.status != HTTP_OK or abs(got.body_bytes - expected.body_bytes) > _drift(subject):
         raise UnfitError(f"{variant.name} answers {got}, {subject.backend.name} {expected}")
     if variant.verifies:
-        for headers in ({}, _forged(subject.endpoint)):
+        for what, headers in _refused(subject).items():
             refused = _ask(replace(subject, endpoint=replace(subject.endpoint, headers=headers)))
             if refused.status != HTTP_UNAUTHORIZED:
-                raise UnfitError(f"{variant.name} answers {refused} to a missing or forged token")
+                raise UnfitError(f"{variant.name} answers {refused} to {what}")
 
 
 def _ask(subject: Subject) -> Answer:
@@ -119,6 +159,19 @@ def _ask(subject: Subject) -> Answer:
 def _drift(subject: Subject) -> int:
     """Return by how many bytes two answers may differ: a ping carries a latency in its text."""
     return 0 if subject.backend.name == Upstream.STUB.value else 16
+
+
+def _refused(subject: Subject) -> dict[str, Mapping[str, str]]:
+    """Return header fields that nobody may be let in with, by what they are."""
+    user, token = subject.backend.slurm_user, subject.provider.token
+    expired = token(user, issued_ago_seconds=LIFETIME_SECONDS + 3600)
+    foreign = token(user, issuer="https://elsewhere.example")
+    return {
+        "no token": {},
+        "a forged token": _forged(subject.endpoint),
+        "an expired token": {"Authorization": f"Bearer {expired}"},
+        "another issuer's token": {"Authorization": f"Bearer {foreign}"},
+    }
 
 
 def _forged(endpoint: Endpoint) -> dict[str, str]:

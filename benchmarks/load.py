@@ -3,10 +3,12 @@
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from benchmarks.scene import Endpoint
+from benchmarks.wire import get_request
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 SPARE_SECONDS = 30.0
@@ -30,19 +32,28 @@ class Load:
 
 
 def run_load(
-    endpoint: Endpoint, target: str, connections: int, seconds: float, callers: int = 1
+    endpoint: Endpoint,
+    target: str,
+    connections: int,
+    seconds: float,
+    callers: int = 1,
+    *,
+    timeout_seconds: float = 10.0,
 ) -> Load:
     """Ask for the target over kept connections from one thread; wrk counts whole seconds."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
-    command += ["--timeout", "10s", "-s", str(SCRIPT)]
-    done = subprocess.run(
-        [*command, endpoint.url + target],
-        env={**os.environ, "BENCH_HEADERS": _header_blocks(endpoint, callers)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds + SPARE_SECONDS,
-    )
+    command += ["--timeout", f"{round(timeout_seconds)}s", "-s", str(SCRIPT)]
+    with NamedTemporaryFile("w") as heads:
+        heads.write(_heads(endpoint, target, callers))
+        heads.flush()
+        done = subprocess.run(
+            [*command, endpoint.url + target],
+            env={**os.environ, "BENCH_HEADS_FILE": heads.name},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds + SPARE_SECONDS,
+        )
     lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     if done.returncode != 0 or not lines:
         message = f"wrk failed on {endpoint.url}{target}: {done.stdout}{done.stderr}"
@@ -50,12 +61,11 @@ def run_load(
     return _parse(json.loads(lines[-1].removeprefix(MARK)))
 
 
-def _header_blocks(endpoint: Endpoint, callers: int) -> str:
-    """Return the header fields of so many callers as wrk.lua reads them."""
-    blocks = [endpoint.headers, *endpoint.other_callers][:callers]
-    return "\n\n".join(
-        "\n".join(f"{name}: {value}" for name, value in block.items()) for block in blocks
-    )
+def _heads(endpoint: Endpoint, target: str, callers: int) -> str:
+    """Return the heads of so many callers, as everything else here sends them, for wrk.lua."""
+    found = [endpoint.headers, *endpoint.other_callers][:callers]
+    heads = [get_request(target, replace(endpoint, headers=headers)) for headers in found]
+    return b"".join(heads).decode().replace("\r\n", "\n")
 
 
 def _parse(figures: dict[str, float]) -> Load:

@@ -1,13 +1,15 @@
 """(subject, effort) -> one round's figures: by wrk, by downloads, or by alternating requests."""
 
+import secrets
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.load import run_load
+from benchmarks.identity import Provider
+from benchmarks.load import Load, run_load
 from benchmarks.processes import ProcessTree
 from benchmarks.scene import Backend, Endpoint
 from benchmarks.wire import Answer, BadAnswerError, Connection, Pace, get_request, post_request
@@ -24,8 +26,13 @@ class Subject:
     name: str
     endpoint: Endpoint
     backend: Backend
-    authority: Path
+    provider: Provider
     tree: ProcessTree | None
+
+    @property
+    def authority(self) -> Path:
+        """Return the one certificate that TLS clients trust."""
+        return self.provider.certificate_file
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,9 @@ class Effort:
     seconds: float
     pairs: int
     downloads: int
+    long_seconds: float = 60
+    """Of the load that a cache is measured with."""
+    submissions: int = 300
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class Measure:
     memory_growth_mb: float | None
     megabytes_per_second: float | None = None
     added_us: float | None = None
+    calls_per_second: float | None = None
+    slurmrestd_peak_mb: float | None = None
 
 
 @dataclass
@@ -79,12 +91,17 @@ def costing(tree: ProcessTree | None) -> Iterator[Cost]:
     cost.memory_growth_mb = max(0.0, tree.peak_mb() - memory)
 
 
-def measure_load(subject: Subject, effort: Effort, connections: int, callers: int = 1) -> Measure:
-    """Ask for the small answer as fast as the connections allow."""
+def measure_load(
+    subject: Subject, effort: Effort, target: str, connections: int, callers: int = 1
+) -> Measure:
+    """Ask for the target as fast as the connections allow."""
     with costing(subject.tree) as cost:
-        load = run_load(
-            subject.endpoint, subject.backend.small_target, connections, effort.seconds, callers
-        )
+        load = run_load(subject.endpoint, target, connections, effort.seconds, callers)
+    return load_measure(load, cost)
+
+
+def load_measure(load: Load, cost: Cost) -> Measure:
+    """Return the figures of a load."""
     return Measure(
         requests_per_second=load.requests_per_second,
         p50_ms=load.p50_ms,
@@ -110,7 +127,7 @@ def measure_download(subject: Subject, downloads: int, pace: Pace | None) -> Mea
     return samples.measure(cost, megabytes_per_second=megabytes_per_second)
 
 
-def measure_upload(subject: Subject, uploads: int) -> Measure:
+def measure_upload(subject: Subject, uploads: int, pace: Pace | None) -> Measure:
     """Send a body of 50 MB some times over one kept connection."""
     head, tail = b'{"script":"', b'"}'
     body = head + b"x" * (UPLOAD_BYTES - len(head) - len(tail)) + tail
@@ -118,7 +135,7 @@ def measure_upload(subject: Subject, uploads: int) -> Measure:
     samples = Samples()
     with (
         costing(subject.tree) as cost,
-        Connection(subject.endpoint, subject.authority) as connection,
+        Connection(subject.endpoint, subject.authority, write_pace=pace) as connection,
     ):
         for _ in range(uploads):
             samples.ask(connection, request)
@@ -148,6 +165,39 @@ def measure_added_latency(subject: Subject, direct: Subject, pairs: int) -> Meas
             sides.reverse()
     added = statistics.median(ours.seconds) - statistics.median(theirs.seconds)
     return ours.measure(cost, added_us=added * 1e6)
+
+
+def measure_first_sight(subject: Subject, count: int) -> Measure:
+    """Ask once with each of many tokens never seen before, and compare with a repeat of the same request.
+
+    What is compared with is the second repeat: the first one may still fill memories.
+    """
+    first, second, repeat = Samples(), Samples(), Samples()
+    requests = [_request_of_a_newcomer(subject) for _ in range(count)]
+    with (
+        Connection(subject.endpoint, subject.authority) as connection,
+        costing(subject.tree) as cost,
+    ):
+        for request in requests:
+            for samples in (first, second, repeat):
+                samples.ask(connection, request)
+    pairs = zip(first.seconds, repeat.seconds, strict=True)
+    added = statistics.median(new - known for new, known in pairs)
+    return first.measure(cost, added_us=added * 1e6)
+
+
+def _request_of_a_newcomer(subject: Subject) -> bytes:
+    token = subject.provider.token(subject.backend.slurm_user, secrets.randbits(60))
+    endpoint = replace(subject.endpoint, headers={"Authorization": f"Bearer {token}"})
+    return get_request(subject.backend.small_target, endpoint)
+
+
+def show_all_callers(subject: Subject) -> None:
+    """Ask twice as each caller, so that no token and no head is new any more to whoever remembers them."""
+    target, endpoint = subject.backend.small_target, subject.endpoint
+    with Connection(endpoint, subject.authority) as connection:
+        for headers in 2 * (endpoint.headers, *endpoint.other_callers):
+            connection.ask(get_request(target, replace(endpoint, headers=headers)))
 
 
 class Samples:

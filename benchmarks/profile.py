@@ -12,13 +12,13 @@ import click
 
 from benchmarks.cells import CELLS, SLURM, Cell
 from benchmarks.identity import make_provider
-from benchmarks.lineup import lineup
+from benchmarks.lineup import backend_of, lineup
 from benchmarks.measure import Effort
 from benchmarks.rounds import run_rounds
 from benchmarks.scene import Launch, Scene
 from benchmarks.variants.gateway import write_configuration
 
-STUB_CELLS = [cell for cell in CELLS if cell.group != SLURM]
+STUB_CELLS = [cell for cell in CELLS if cell.name == "slurm-16-submits" or cell.group != SLURM]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ def main(*, calls: bool, cell_name: str, seconds: int) -> None:
 def _profile(cell: Cell, mode: str, seconds: int, folder: Path) -> str:
     output = folder / "profile.txt"
     gateway: Sequence[ProfiledGateway] = [ProfiledGateway(mode, output)]
-    with lineup(cell.group, gateway, make_provider(folder), folder) as running:
-        run_rounds(cell, running, 1, Effort(seconds, 1000, 10))
+    with (
+        backend_of(cell.group.upstream, folder) as backend,
+        lineup(cell.group, backend, gateway, make_provider(folder), folder) as running,
+    ):
+        run_rounds(cell, running, 1, Effort(seconds, 1000, 10, submissions=200 * seconds))
     return output.read_text()
 
 

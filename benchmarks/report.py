@@ -1,6 +1,6 @@
 """Rows and verdicts -> the table on the terminal and the table in docs/performance.md."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.cells import CELLS
@@ -21,10 +21,24 @@ COLUMNS = (
     "errors",
 )
 EXTRA = {
-    "stub-200mb": "MB/s",
-    "stub-200mb-slow": "MB/s",
-    "stub-50mb-up": "MB/s",
-    "slurm-1": "added us",
+    "stub-200mb": ("MB/s",),
+    "stub-200mb-slow": ("MB/s",),
+    "stub-50mb-up": ("MB/s",),
+    "stub-50mb-up-slow": ("MB/s",),
+    "first-sight": ("added us",),
+    "slurm-1": ("added us",),
+    "slurm-16-submits": ("x direct",),
+    "slurm-cache": ("x direct", "calls/s", "slurmrestd MB"),
+    "slurm-cache-arena": ("calls/s", "slurmrestd MB"),
+    "slurm-cache-plain": ("calls/s", "slurmrestd MB"),
+}
+"""Further columns of a cell."""
+FIGURES: Mapping[str, Callable[[Row], str]] = {
+    "MB/s": lambda row: _number(row.megabytes_per_second, 0),
+    "added us": lambda row: _number(row.added_us, 0),
+    "x direct": lambda row: _number(row.ratio_to_direct, 2),
+    "calls/s": lambda row: _number(row.calls_per_second, 2),
+    "slurmrestd MB": lambda row: _number(row.slurmrestd_peak_mb, 0),
 }
 
 
@@ -66,13 +80,13 @@ def _tables(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[list[str]]]]:
     for cell in CELLS:
         own = [row for row in rows if row.cell == cell.name]
         if own:
-            extra = EXTRA.get(cell.name)
-            head = [*COLUMNS, extra] if extra else [*COLUMNS]
-            yield cell.name, cell.title, [head, *(_fields(row, extra) for row in own)]
+            extra = EXTRA.get(cell.name, ())
+            table = [[*COLUMNS, *extra], *(_fields(row, extra) for row in own)]
+            yield cell.name, cell.title, table
 
 
-def _fields(row: Row, extra: str | None) -> list[str]:
-    fields = [
+def _fields(row: Row, extra: Sequence[str]) -> list[str]:
+    return [
         row.variant,
         _number(row.requests_per_second, 0 if row.requests_per_second >= 100 else 2),
         _number(row.ratio_to_haproxy, 2),
@@ -81,14 +95,8 @@ def _fields(row: Row, extra: str | None) -> list[str]:
         _number(row.cpu_us_per_request, 0),
         _number(row.memory_growth_mb, 1),
         str(row.errors),
+        *(FIGURES[name](row) for name in extra),
     ]
-    match extra:
-        case "MB/s":
-            return [*fields, _number(row.megabytes_per_second, 0)]
-        case "added us":
-            return [*fields, _number(row.added_us, 0)]
-        case _:
-            return fields
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -10,6 +10,8 @@ from typing import TypeAlias
 from benchmarks.cells import Cell
 from benchmarks.measure import Measure
 from benchmarks.variants import REFERENCE
+from benchmarks.variants.apache import Apache
+from benchmarks.variants.direct import Direct
 
 Round: TypeAlias = Mapping[str, Measure]
 """Variant's name -> its figures in this round."""
@@ -24,6 +26,8 @@ class Row:
     connections: int
     requests_per_second: float
     ratio_to_haproxy: float | None
+    ratio_to_apache: float | None
+    ratio_to_direct: float | None
     p50_ms: float
     p99_ms: float
     cpu_us_per_request: float | None
@@ -31,12 +35,14 @@ class Row:
     errors: int
     megabytes_per_second: float | None
     added_us: float | None
+    calls_per_second: float | None
+    slurmrestd_peak_mb: float | None
     rounds: int
 
 
 def make_rows(cell: Cell, rounds: Sequence[Round]) -> list[Row]:
-    """Return a row for each variant, in the order of the first round."""
-    return [_row(cell, variant, rounds) for variant in rounds[0]]
+    """Return a row for each variant, in the order of the first round; none without rounds."""
+    return [_row(cell, variant, rounds) for variant in (rounds[0] if rounds else ())]
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -55,7 +61,9 @@ def _row(cell: Cell, variant: str, rounds: Sequence[Round]) -> Row:
         variant=variant,
         connections=cell.connections,
         requests_per_second=statistics.median(one.requests_per_second for one in own),
-        ratio_to_haproxy=_ratio(variant, rounds),
+        ratio_to_haproxy=_ratio(variant, REFERENCE, rounds),
+        ratio_to_apache=_ratio(variant, Apache.name, rounds),
+        ratio_to_direct=_ratio(variant, Direct.name, rounds),
         p50_ms=statistics.median(one.p50_ms for one in own),
         p99_ms=statistics.median(one.p99_ms for one in own),
         cpu_us_per_request=median(lambda one: one.cpu_us_per_request),
@@ -63,15 +71,17 @@ def _row(cell: Cell, variant: str, rounds: Sequence[Round]) -> Row:
         errors=sum(one.errors for one in own),
         megabytes_per_second=median(lambda one: one.megabytes_per_second),
         added_us=median(lambda one: one.added_us),
+        calls_per_second=median(lambda one: one.calls_per_second),
+        slurmrestd_peak_mb=_over_rounds(max, (one.slurmrestd_peak_mb for one in own)),
         rounds=len(own),
     )
 
 
-def _ratio(variant: str, rounds: Sequence[Round]) -> float | None:
+def _ratio(variant: str, reference: str, rounds: Sequence[Round]) -> float | None:
     """Return the median of the ratios within each round: what slowed one slowed both."""
-    if REFERENCE not in rounds[0]:
+    if reference not in rounds[0] or not all(_speed(figures[reference]) for figures in rounds):
         return None
-    ratios = (_speed(figures[variant]) / _speed(figures[REFERENCE]) for figures in rounds)
+    ratios = (_speed(figures[variant]) / _speed(figures[reference]) for figures in rounds)
     return statistics.median(ratios)
 
 

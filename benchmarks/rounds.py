@@ -9,19 +9,19 @@ from benchmarks.lineup import Lineup
 from benchmarks.measure import Effort, Measure, Subject
 from benchmarks.results import Round
 
-WARM_UP = Effort(seconds=1, pairs=100, downloads=1)
+WARM_UP = Effort(seconds=1, pairs=100, downloads=1, long_seconds=1, submissions=20)
 
 
 def run_rounds(cell: Cell, lineup: Lineup, rounds: int, effort: Effort) -> list[Round]:
     """Warm every variant up, then measure; each round starts with another variant.
 
     What slows the machine down for a while then slows neighbours in time alike, and the ratios
-    within a round stay true.
+    within a round stay true. Nothing, where no variant that is asked was chosen.
     """
-    subjects = [one for one in lineup.subjects if cell.with_direct or one.tree]
-    count = min(rounds, cell.maximum_rounds)
+    subjects = [one for one in lineup.subjects if cell.compares(one.name)]
+    count = min(rounds, cell.maximum_rounds) if subjects else 0
     for subject in subjects:
-        cell.measurement(subject, lineup.direct, WARM_UP)
+        (cell.warmed_by or cell.measurement)(subject, lineup.direct, WARM_UP)
     return [
         _one_round(cell, _rotated(subjects, index), lineup.direct, effort, f"{index + 1}/{count}")
         for index in range(count)
@@ -50,4 +50,8 @@ def _line(name: str, measure: Measure) -> str:
         parts.append(f"{measure.megabytes_per_second:6.0f} MB/s")
     if measure.added_us is not None:
         parts.append(f"{measure.added_us:+6.0f} us")
+    if measure.calls_per_second is not None:
+        parts.append(f"{measure.calls_per_second:.2f} calls/s")
+    if measure.slurmrestd_peak_mb is not None:
+        parts.append(f"slurmrestd {measure.slurmrestd_peak_mb:.0f} MB")
     return "  ".join([*parts, f"errors {measure.errors}"])

@@ -18,10 +18,11 @@ from redis import Redis
 from benchmarks.identity import CALLERS, Provider, make_provider
 from benchmarks.lineup import ordinary_user
 from benchmarks.load import run_load
-from benchmarks.processes import ProcessTree, free_port, running
+from benchmarks.processes import ProcessTree, running
 from benchmarks.scene import Backend, Endpoint, Scene
 from benchmarks.stub import DIAG_TARGET, stub
 from benchmarks.variants.gateway import write_configuration
+from lab.ports import free_port
 from lab.store import StoreServer
 
 CONNECTIONS = 64
@@ -89,15 +90,14 @@ def gateway(
 ) -> Iterator[Subject]:
     """Serve as the benchmark's gateway does, with what this way adds."""
     folder.mkdir()
-    scene = Scene(folder, backend, provider, free_port(), tls=False)
-    path = Path(write_configuration(scene))
-    text = path.read_text()
-    if way.has_store:
-        text = text.replace('cluster = "bench"', f'cluster = "bench"\nworkers = {way.workers}')
-        text += f'\n[store]\naddress = "unix:{store.socket}"\n'
-        text += f'password_file = "{store.password_file}"\n'
-        path.write_text(text)
-    command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(path)]
+    shared = store if way.has_store else None
+    scene = Scene(
+        folder, backend, provider, free_port(), tls=False, processes=way.workers, store=shared
+    )
+    command = [
+        *(sys.executable, "-m", "gateway.cli", "serve"),
+        *("--config", write_configuration(scene)),
+    ]
     headers = [
         {"Authorization": f"Bearer {provider.token(ordinary_user(), caller)}"}
         for caller in range(CALLERS)

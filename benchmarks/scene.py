@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.identity import Provider
+from lab.store import StoreServer
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Backend:
     slurm_user: str
     slurm_token: str = field(repr=False)
     key_file: Path
+    medium_target: str = ""
 
     @property
     def address(self) -> str:
@@ -36,6 +38,10 @@ class Scene:
     provider: Provider
     port: int
     tls: bool
+    processes: int = 1
+    store: StoreServer | None = None
+    """What several processes of the gateway share; the peers need none."""
+    cache: bool = False
 
 
 @dataclass(frozen=True)

@@ -39,4 +39,5 @@ def _backend(release: SlurmRelease) -> Backend:
         slurm_user=USER,
         slurm_token=release.token(USER, LIFETIME_SECONDS),
         key_file=release.key_file,
+        medium_target=f"/slurm/{version}/nodes",
     )

@@ -1,7 +1,7 @@
 """A folder -> an nginx that answers like a slurmrestd which costs nothing.
 
-300 bytes of JSON for a ping or an upload (whose body it reads to the end), 200 MB for the list of
-jobs, over kept connections: what is left to measure is the way there.
+300 bytes of JSON for a ping or an upload (whose body it reads to the end), 100 KB for the list of
+nodes, 200 MB for the list of jobs, over kept connections: what is left to measure is the way there.
 """
 
 import os
@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.identity import write_secret
-from benchmarks.processes import free_port, running
+from benchmarks.processes import running
 from benchmarks.scene import Backend
 from benchmarks.variants.nginx import nginx_command
+from lab.ports import free_port
 
 SMALL_BYTES = 300
+MEDIUM_BYTES = 100_000
 LARGE_BYTES = 200_000_000
 SMALL_TARGET = "/slurm/v0.0.38/ping"
+MEDIUM_TARGET = "/slurm/v0.0.38/nodes"
 LARGE_TARGET = "/slurm/v0.0.38/jobs"
 UPLOAD_TARGET = "/slurmdb/v0.0.38/qos"
 """Under no rules of roles, which would parse the body and take 16 MiB of it at the most."""
@@ -33,7 +36,8 @@ SERVER = """\
             if ($http_x_slurm_user_token !~ "^eyJ") {{ return 511 '{refusal}'; }}
             return 200 '{answer}';
         }}
-        location = {large} {{ alias {file}; }}
+        location = {medium} {{ alias {medium_file}; }}
+        location = {large} {{ alias {large_file}; }}
         location = {upload} {{
             # A `return` here would answer before the body is there; a proxy reads all of it first.
             client_body_buffer_size 64m;
@@ -49,8 +53,9 @@ SERVER = """\
 def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
     """Run the stub; the minting key is random, because nothing behind it looks at a token."""
     port = free_port()
-    file = folder / "large.json"
-    _write_large_answer(file)
+    medium_file, large_file = folder / "medium.json", folder / "large.json"
+    _write_answer(medium_file, MEDIUM_BYTES, 150)
+    _write_answer(large_file, LARGE_BYTES, 15_000)
     key_file = folder / "jwt_hs256.key"
     write_secret(key_file, os.urandom(32))
     inside = SERVER.format(
@@ -59,8 +64,10 @@ def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
         answer=_small_answer(),
         diag=DIAG_TARGET,
         refusal=REFUSAL,
+        medium=MEDIUM_TARGET,
+        medium_file=medium_file,
         large=LARGE_TARGET,
-        file=file,
+        large_file=large_file,
         upload=UPLOAD_TARGET,
     )
     with running(nginx_command(folder, inside), port, folder / "stub.log"):
@@ -73,6 +80,7 @@ def stub(folder: Path, slurm_user: str) -> Iterator[Backend]:
             slurm_user=slurm_user,
             slurm_token="unchecked",  # noqa: S106 - the stub looks at no token
             key_file=key_file,
+            medium_target=MEDIUM_TARGET,
         )
 
 
@@ -81,9 +89,9 @@ def _small_answer() -> str:
     return head + "x" * (SMALL_BYTES - len(head) - len(tail)) + tail
 
 
-def _write_large_answer(path: Path) -> None:
-    block = b'{"job_id": 123456, "user_name": "alice", "job_state": "RUNNING"},\n' * 15_000
+def _write_answer(path: Path, size: int, jobs_a_write: int) -> None:
+    block = b'{"job_id": 123456, "user_name": "alice", "job_state": "RUNNING"},\n' * jobs_a_write
     with path.open("wb") as file:
-        for _ in range(LARGE_BYTES // len(block)):
+        for _ in range(size // len(block)):
             file.write(block)
-        file.write(b" " * (LARGE_BYTES - file.tell()))
+        file.write(b" " * (size - file.tell()))

@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a body is read; a small socket buffer, so that the proxy feels it."""
+    """How fast a body is read or written; a small socket buffer, so that the proxy feels it."""
 
     bytes_per_second: float
     socket_buffer_bytes: int = 65_536
@@ -63,17 +63,24 @@ class Connection:
     """A kept connection to one endpoint."""
 
     def __init__(
-        self, endpoint: Endpoint, authority: Path | None = None, pace: Pace | None = None
+        self,
+        endpoint: Endpoint,
+        authority: Path | None = None,
+        pace: Pace | None = None,
+        write_pace: Pace | None = None,
     ) -> None:
         """Connect; with TLS, trust the one certificate in `authority`."""
         plain = socket.socket()
         if pace:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, pace.socket_buffer_bytes)
+        if write_pace:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, write_pace.socket_buffer_bytes)
         plain.settimeout(TIMEOUT_SECONDS)
         plain.connect(("127.0.0.1", endpoint.port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = _with_tls(plain, authority) if endpoint.tls else plain
         self._pace = pace
+        self._write_pace = write_pace
         self._buffer = bytearray(READ_BYTES if pace is None else pace.socket_buffer_bytes)
 
     def __enter__(self) -> Self:
@@ -91,7 +98,7 @@ class Connection:
 
     def ask(self, request: bytes) -> Answer:
         """Send the request, read its whole answer; BadAnswerError or OSError if there is none."""
-        self._socket.sendall(request)
+        self._send(request)
         head = b""
         while (end := head.find(b"\r\n\r\n")) < 0:
             head += self._receive()
@@ -100,8 +107,18 @@ class Connection:
         started = time.monotonic()
         while read < length:
             read += len(self._receive())
-            self._wait_for_pace(read, started)
+            if self._pace:
+                _wait_for(self._pace, read, started)
         return Answer(status, read)
+
+    def _send(self, request: bytes) -> None:
+        if self._write_pace is None:
+            self._socket.sendall(request)
+            return
+        started, step = time.monotonic(), self._write_pace.socket_buffer_bytes
+        for sent in range(0, len(request), step):
+            _wait_for(self._write_pace, sent, started)
+            self._socket.sendall(memoryview(request)[sent : sent + step])
 
     def _receive(self) -> memoryview:
         count = self._socket.recv_into(self._buffer)
@@ -110,11 +127,11 @@ class Connection:
             raise BadAnswerError(message)
         return memoryview(self._buffer)[:count]
 
-    def _wait_for_pace(self, read: int, started: float) -> None:
-        if self._pace:
-            ahead = read / self._pace.bytes_per_second - (time.monotonic() - started)
-            if ahead > 0:
-                time.sleep(ahead)
+
+def _wait_for(pace: Pace, done_bytes: int, started: float) -> None:
+    ahead = done_bytes / pace.bytes_per_second - (time.monotonic() - started)
+    if ahead > 0:
+        time.sleep(ahead)
 
 
 def _with_tls(plain: socket.socket, authority: Path | None) -> socket.socket:

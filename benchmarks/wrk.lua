@@ -1,23 +1,22 @@
--- Sends the header fields of BENCH_HEADERS and prints wrk's own figures as one line of JSON.
--- BENCH_HEADERS: "Name: value" lines, an empty line between one caller and the next; callers take
--- turns. It comes by environment because everybody may read a command line, and tokens are in it.
-local callers = {}
-for block in (os.getenv("BENCH_HEADERS") .. "\n\n"):gmatch("(.-)\n\n") do
+-- Sends the heads of BENCH_HEADS_FILE and prints wrk's own figures as one line of JSON.
+-- The file: requests without a body, as they are sent but for the ends of lines; they take turns.
+-- A file of the caller's own, because everybody may read a command line, tokens are in it, and
+-- thousands of them are more than an environment variable takes.
+local file = assert(io.open(os.getenv("BENCH_HEADS_FILE")))
+local text = file:read("*a")
+file:close()
+local heads = {}
+for head in text:gmatch("(.-\n\n)") do heads[#heads + 1] = head:gsub("\n", "\r\n") end
+
+if #heads == 1 then
   local fields = {}
-  for name, value in (block .. "\n"):gmatch("(.-): (.-)\n") do fields[name] = value end
-  callers[#callers + 1] = fields
-end
-
-wrk.headers = callers[1]
-
-if #callers > 1 then
-  local requests, turn = {}, 0
-  init = function()
-    for number, fields in ipairs(callers) do requests[number] = wrk.format(nil, nil, fields) end
-  end
+  for name, value in heads[1]:gmatch("\n(.-): (.-)\r") do fields[name] = value end
+  wrk.headers = fields
+else
+  local turn = 0
   request = function()
-    turn = turn % #requests + 1
-    return requests[turn]
+    turn = turn % #heads + 1
+    return heads[turn]
   end
 end
 

@@ -17,10 +17,11 @@ import click
 
 from benchmarks.identity import Provider, make_provider
 from benchmarks.machine import OtherWork, describe_machine
-from benchmarks.processes import ProcessStartError, ProcessTree, free_port, running
+from benchmarks.processes import ProcessStartError, ProcessTree, running
 from benchmarks.scene import Backend, Scene
 from benchmarks.variants.gateway import Gateway
 from lab import packages, places
+from lab.ports import free_port
 from lab.processes import LabError
 from lab.progress import Progress
 from lab.submission import submission

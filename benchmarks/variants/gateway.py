@@ -1,12 +1,12 @@
-"""A scene -> the gateway, one process, every stage on, limits so high that they never refuse."""
+"""A scene -> the gateway, every stage on, limits so high that they never refuse."""
 
 import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarks.identity import AUDIENCE, ISSUER
-from benchmarks.processes import free_port
 from benchmarks.scene import Launch, Scene
+from lab.ports import free_port
 
 CONFIGURATION = """\
 [server]
@@ -16,6 +16,7 @@ public_url = "{scheme}://127.0.0.1:{port}"
 operations_listen = "127.0.0.1:{operations_port}"
 state_directory = "{state}"
 cluster = "bench"
+workers = {workers}
 
 [[authenticate.issuers]]
 issuer = "{issuer}"
@@ -51,6 +52,17 @@ connections = 64
 [[audit.sinks]]
 type = "file"
 path = "{state}/audit.jsonl"
+{more}"""
+
+STORE = """
+[store]
+address = "unix:{socket}"
+password_file = "{password_file}"
+"""
+
+CACHE = """
+[cache]
+enabled = true
 """
 
 
@@ -83,9 +95,17 @@ def write_configuration(scene: Scene) -> str:
         backend=scene.backend.address,
         scheme="https" if scene.tls else "http",
         tls=_tls(scene),
+        workers=scene.processes,
+        more=_store(scene) + (CACHE if scene.cache else ""),
     )
     path.write_text(text)
     return str(path)
+
+
+def _store(scene: Scene) -> str:
+    if scene.store is None:
+        return ""
+    return STORE.format(socket=scene.store.socket, password_file=scene.store.password_file)
 
 
 def _tls(scene: Scene) -> str:

@@ -1,4 +1,4 @@
-"""A scene -> HAProxy with one thread that verifies the RS256 token and sets Slurm's headers.
+"""A scene -> HAProxy, a thread for each process, that verifies the RS256 token and sets Slurm's headers.
 
 It checks algorithm, signature, issuer and expiry, and no audience; the Slurm token is a fixed
 one, because HAProxy cannot mint.
@@ -12,7 +12,7 @@ from benchmarks.scene import Launch, Scene
 
 CONFIGURATION = """\
 global
-    nbthread 1
+    nbthread {threads}
     maxconn 4096
     log /dev/null local0
 defaults
@@ -56,6 +56,7 @@ class HAProxy:
         configuration.touch(0o600)
         configuration.write_text(
             CONFIGURATION.format(
+                threads=scene.processes,
                 port=scene.port,
                 tls=_tls(scene),
                 key=scene.provider.public_key_file,

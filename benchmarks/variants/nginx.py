@@ -1,4 +1,4 @@
-"""A scene -> nginx as a reverse proxy with one worker and no authentication at all."""
+"""A scene -> nginx as a reverse proxy without any authentication, with a worker for each process."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import ClassVar
 from benchmarks.scene import Launch, Scene
 
 MAIN = """\
-worker_processes 1;
+worker_processes {workers};
 daemon off;
 user root;
 pid {folder}/nginx.pid;
@@ -51,11 +51,11 @@ PROXY = """\
 """
 
 
-def nginx_command(folder: Path, inside: str) -> list[str]:
+def nginx_command(folder: Path, inside: str, workers: int = 1) -> list[str]:
     """Write an nginx.conf with this inside of its http block; return the command that runs it."""
     configuration = folder / "nginx.conf"
     configuration.touch(0o600)
-    configuration.write_text(MAIN.format(folder=folder, inside=inside))
+    configuration.write_text(MAIN.format(folder=folder, inside=inside, workers=workers))
     return ["/usr/sbin/nginx", "-p", str(folder), "-c", str(configuration)]
 
 
@@ -75,7 +75,7 @@ class Nginx:
             user=scene.backend.slurm_user,
             token=scene.backend.slurm_token,
         )
-        return Launch(nginx_command(scene.folder, inside))
+        return Launch(nginx_command(scene.folder, inside, scene.processes))
 
 
 def _tls(scene: Scene) -> str:
