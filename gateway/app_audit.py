@@ -201,7 +201,12 @@ def _open_file(sink: FileSink, journal: Journal, shelf: Shelf) -> audit_file.Fil
         ("files", sink), lambda: _file_shelf(sink, journal), run=_tidy_hourly, close=FileShelf.close
     )
     return audit_file.FileSink(
-        sink.path, sink.rotate_bytes, time.time, rotate_daily=sink.rotate_daily, rotated=files.put
+        sink.path,
+        sink.rotate_bytes,
+        time.time,
+        rotate_daily=sink.rotate_daily,
+        rotated=files.put,
+        patience_seconds=sink.patience_seconds,
     )
 
 
@@ -231,7 +236,12 @@ def _queued(sink: Sink, journal: Journal, shelf: Shelf) -> QueuedSink:
     match sink:
         case FileSink():
             writer = FileWriter(_open_file(sink, journal, shelf), _Telling(journal))
-            return QueuedSink(str(sink.path), writer, required=sink.required)
+            return QueuedSink(
+                str(sink.path),
+                writer,
+                required=sink.required,
+                patience_seconds=sink.patience_seconds,
+            )
         case StdoutSink():
             return QueuedSink("stdout", StreamWriter(), required=sink.required)
         case SyslogSink():

@@ -26,6 +26,11 @@ READY_SECONDS = 30.0
 MACHINE_USER = "carol"
 
 
+def audit_sink(path: Path) -> dict[str, Any]:
+    """A file whose disk is waited for: that of a machine which unpacks and installs meanwhile hangs for seconds."""
+    return {"type": "file", "path": str(path), "patience_seconds": 60}
+
+
 def settings_for(
     release: SlurmRelease, provider: IdentityProvider, folder: Path, port: int, operations_port: int
 ) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def settings_for(
         },
         "credential": {"provider": "mint", "key_file": str(release.key_file)},
         "forward": {"upstream": release.url},
-        "audit": {"sinks": [{"type": "file", "path": str(folder / "audit.jsonl")}]},
+        "audit": {"sinks": [audit_sink(folder / "audit.jsonl")]},
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.config.gateway import Gateway
 from gateway.config.load import validate
+from lab.gateway import audit_sink
 from lab.toml_text import Settings, merged, to_toml
 from tests.tokens import base_header, make_token, public_jwk
 
@@ -64,7 +65,7 @@ def usable(folder: Path, changes: Settings | None = None) -> dict[str, Any]:
         "server": {"state_directory": str(state)},
         "authenticate": {"issuers": [issuer]},
         "credential": {"key_file": str(slurm_key)},
-        "audit": {"sinks": [{"type": "file", "path": str(folder / "audit.jsonl")}]},
+        "audit": {"sinks": [audit_sink(folder / "audit.jsonl")]},
     }
     return merged(settings(there), changes or {})
 

@@ -31,6 +31,8 @@ class FileSink(Section):
     """The file; its directory must exist and be writable."""
     required: bool = True
     """Whether nothing is forwarded while this sink takes no lines; otherwise what it does not take is counted."""
+    patience_seconds: Seconds = 0.8
+    """How long a request waits for the file's disk before it is refused; more where that is slow at times."""
     rotate_bytes: Bytes = 268_435_456
     """A file that has reached this size is renamed with its time, and a new one begun."""
     rotate_daily: bool = True

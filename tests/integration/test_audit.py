@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lab.gateway import audit_sink
 from tests.configurations import lines_in, token_for
 from tests.forked import run_forked
 from tests.serving import ENVIRONMENT, PROGRAM, READ, Asking, Served, SlowSlurm, served
@@ -50,7 +51,7 @@ def to(slurm: SlowSlurm, path: Path | None = None, **audit: Any) -> dict[str, An
     rates = {"read": "1000000/second", "submit": "1000000/second"}
     settings: dict[str, Any] = {"forward": {"upstream": slurm.url}, "limit": {"rates": rates}}
     if path is not None:
-        audit = {"sinks": [{"type": "file", "path": str(path)}], **audit}
+        audit = {"sinks": [audit_sink(path)], **audit}
     return settings | ({"audit": audit} if audit else {})
 
 

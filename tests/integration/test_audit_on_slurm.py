@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.gateway import Answer, GatewayProcess, settings_for
+from lab.gateway import Answer, GatewayProcess, audit_sink, settings_for
 from lab.identity_provider import IdentityProvider
 from lab.ports import free_port
 from lab.processes import CLEAN_ENVIRONMENT, wait_until
@@ -74,8 +74,7 @@ def officer(
     folder = tmp_path / "gateway"
     folder.mkdir()
     settings = settings_for(one_slurm_release, identity_provider, folder, free_port(), free_port())
-    path = str(folder / "audit.jsonl")
-    sink = {"type": "file", "path": path, "rotate_bytes": ROTATE_BYTES}
+    sink = audit_sink(folder / "audit.jsonl") | {"rotate_bytes": ROTATE_BYTES}
     process = GatewayProcess(folder, merged(settings, {"audit": {"sinks": [sink]}}))
     process.launch = launch
     process.write_configuration()

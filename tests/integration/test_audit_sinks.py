@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lab.gateway import audit_sink
 from tests.configurations import lines_in, token_for
 from tests.serving import READ, Served, SlowSlurm, served
 
@@ -59,7 +60,7 @@ def syslog(tmp_path: Path) -> Iterator[SyslogReader]:
 
 
 def with_sinks(slurm: SlowSlurm, tmp_path: Path, *more: dict[str, Any]) -> dict[str, Any]:
-    file = {"type": "file", "path": str(tmp_path / "audit.jsonl")}
+    file = audit_sink(tmp_path / "audit.jsonl")
     rates = {"read": "1000000/second"}
     return {
         "forward": {"upstream": slurm.url},

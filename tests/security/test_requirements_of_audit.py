@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.edges.process_file import HASH_KEY_FILE
+from lab.gateway import audit_sink
 from tests.configurations import lines_in, token_for
 from tests.integration.crowd import eventually
 from tests.security.recorded_gateway import DIAG, SUBMIT, Site, recorded_gateway, request
@@ -57,7 +58,7 @@ def unwritable(folder: Path) -> Iterator[None]:
 def in_a_folder_of_its_own(tmp_path: Path, upstream: str) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path / "audit"
     folder.mkdir()
-    sinks = [{"type": "file", "path": str(folder / "audit.jsonl")}]
+    sinks = [audit_sink(folder / "audit.jsonl")]
     return folder, {"forward": {"upstream": upstream}, "audit": {"sinks": sinks}}
 
 
@@ -91,7 +92,7 @@ def test_aud_1_a_record_before_and_one_after_and_the_first_outlives_a_kill(
 
 def test_aud_2_what_cannot_be_recorded_is_not_forwarded(tmp_path: Path) -> None:
     (tmp_path / "audit").mkdir()
-    sinks = [{"type": "file", "path": str(tmp_path / "audit/audit.jsonl")}]
+    sinks = [audit_sink(tmp_path / "audit/audit.jsonl")]
     with recorded_gateway(tmp_path, {"audit": {"sinks": sinks}}) as site:
         site.forget()
         with unwritable(tmp_path / "audit"):
