@@ -201,7 +201,7 @@ def build(config: Gateway, workshop: Workshop, shelf: Shelf | None = None) -> Ge
         body_rules=make_body_rules(policy, config.receive.maximum_ruled_body_bytes),
         slots=slots,
         credential=issuing.issue,
-        own_jobs=OwnJobs(SlurmJobOwners(upstream.slurmrestd, time.monotonic), memory_body),
+        own_jobs=OwnJobs(SlurmJobOwners(caching.guarded.upstream, time.monotonic), memory_body),
         audit=files.recording.trail,
         check_key=idempotent.check_key,
         remember_key=idempotent.remember_key,
@@ -255,10 +255,10 @@ def _make_forwarding(
 ) -> tuple[Idempotent, Caching]:
     """What stands before slurmrestd, from the inside out."""
     upstream, slots, issuing = parts
-    around = Around(upstream.slurmrestd, slots, workshop.turns)
+    guarded = make_guarded(config.forward, upstream.slurmrestd, shelf)
+    around = Around(guarded.upstream, slots, workshop.turns)
     idempotent = make_idempotent(config, around, shelf)
-    guarded = make_guarded(config.forward, idempotent.upstream, shelf)
-    behind = Behind(guarded, slots, only_own_jobs, issuing.issue)
+    behind = Behind(guarded, idempotent.upstream, slots, only_own_jobs, issuing.issue)
     return idempotent, make_cache(config.cache, behind, shelf, store)
 
 

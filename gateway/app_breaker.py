@@ -1,4 +1,4 @@
-"""[forward] and what forwards -> the same, with a breaker before it that visits and rides ask."""
+"""[forward] and slurmrestd -> the same, with a breaker before it that visits and rides ask."""
 
 import time
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from gateway.web.express import ExpressUpstream
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What forwards, with a breaker before it unless that is switched off."""
+    """slurmrestd, with a breaker before it unless that is switched off."""
 
     upstream: GuardedUpstream | FreeUpstream
     breaker: Breaker | None

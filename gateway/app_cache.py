@@ -12,7 +12,7 @@ from gateway.edges.cache_entries import Entries
 from gateway.edges.cached_reads import CachedReads, Slots, Terms
 from gateway.edges.cached_views import CachedViews, FilterAnswer
 from gateway.edges.generations import Floors, Generations, MemoryGenerations
-from gateway.edges.guarded_upstream import Upstream
+from gateway.edges.guarded_upstream import Checked, Upstream
 from gateway.edges.selected_answers import select_streamed
 from gateway.edges.shared_generations import SharedGenerations
 from gateway.edges.sharing import Issue, Sharing
@@ -26,6 +26,8 @@ class Behind:
     """What stands behind the cache."""
 
     guarded: Guarded
+    upstream: Upstream
+    """The same, and what remembers keys before it."""
     slots: Slots
     only_own_jobs: FilterAnswer
     issue: Issue
@@ -52,7 +54,7 @@ def make_cache(section: Cache, behind: Behind, shelf: Shelf, store: Store | None
     """
     guarded = behind.guarded
     if not section.enabled:
-        return Caching(guarded.upstream, guarded, behind.only_own_jobs)
+        return Caching(behind.upstream, guarded, behind.only_own_jobs)
     lifetimes = Lifetimes(section.seconds, section.slow_seconds, section.seconds_by_operation)
     terms = Terms(
         lifetimes,
@@ -69,7 +71,8 @@ def make_cache(section: Cache, behind: Behind, shelf: Shelf, store: Store | None
         sharing = Sharing(
             section.share_as, behind.issue, guarded.upstream, behind.slots, time.monotonic
         )
-    upstream = CachedReads(guarded.upstream, behind.slots, entries, floors, terms, sharing, counts)
+    asked = Checked(behind.upstream, guarded.upstream.check)
+    upstream = CachedReads(asked, behind.slots, entries, floors, terms, sharing, counts)
     views = CachedViews(behind.only_own_jobs, counts)
     return Caching(
         upstream,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.app_shelf import Shelf
 from gateway.app_store import open_store
 from gateway.config.gateway import Gateway
+from gateway.edges.guarded_upstream import Upstream
 from gateway.edges.idempotent_upstream import IdempotentUpstream
 from gateway.edges.job_lookup import JobListLookup, Slots
 from gateway.edges.key_store import SqliteKeyStore
@@ -16,7 +17,6 @@ from gateway.edges.lost_job import FindLost
 from gateway.edges.process_file import KEYS_FILE
 from gateway.edges.shared_keys import SharedKeys
 from gateway.edges.shared_turns import SharedTurns
-from gateway.edges.slurmrestd import Slurmrestd
 from gateway.pipeline import RememberKey, remember_nothing
 from gateway.stages.idempotency import Caps, CheckKey, KeyStore, KeyStoreDoubt, Terms
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Idempotent:
     """`store` is None where keys are switched off."""
 
-    upstream: IdempotentUpstream | Slurmrestd
+    upstream: Upstream
     check_key: CheckKey
     remember_key: RememberKey
     store: SqliteKeyStore | SharedKeys | None
@@ -39,9 +39,12 @@ class Idempotent:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What keys need from the rest of the gateway."""
+    """What keys need from the rest of the gateway.
 
-    slurmrestd: Slurmrestd
+    `slurmrestd` is guarded here, so that what is remembered is answered while it is away.
+    """
+
+    slurmrestd: Upstream
     slots: Slots
     turns: KeyTurns
 

@@ -16,9 +16,9 @@ from gateway.edges.cache_counts import PASSED, CacheCounts
 from gateway.edges.cache_entries import Entries, Entry, Key, View
 from gateway.edges.cache_flight import Flight
 from gateway.edges.cached_answer import CachedAnswer, Lent, plain_answer
+from gateway.edges.daemon_word import says_away
 from gateway.edges.few_threads import FewThreads
 from gateway.edges.generations import Floors
-from gateway.edges.guarded_upstream import is_away
 from gateway.edges.sharing import Sharing
 from gateway.edges.upstream_answer import Answer, UpstreamFailed, denied
 from gateway.model import AuthorizedCall, CacheWish, Clock, Grant, Identity, Lease
@@ -115,8 +115,12 @@ class CachedReads:
     # writes
 
     async def _write(self, grant: Grant) -> Answer:
-        """What was read before it is over says nothing to its user any more, whatever became of it."""
-        self._upstream.check(grant.admission.call)
+        """What was read before it is over says nothing to its user any more, whatever became of it.
+
+        With a key it goes on even if nothing would be sent: its answer may be remembered.
+        """
+        if not grant.admission.request.idempotency_key:
+            self._upstream.check(grant.admission.call)
         names = [_name(grant, concern.value) for concern in concerns_of_write(grant.admission.call)]
         await self._advance(names)
         try:
@@ -167,7 +171,7 @@ class CachedReads:
             lent.give_back()
             raise
         else:
-            if not is_away(answer):
+            if not says_away(answer):
                 lent.give_back()
                 return answer
             answer.close()

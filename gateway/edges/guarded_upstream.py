@@ -1,17 +1,16 @@
 """A Grant -> slurmrestd's Answer, or Denied at once while the daemon behind it does not answer."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gateway.denial import Denied, Reason
+from gateway.edges.daemon_word import Word, word_of
 from gateway.edges.upstream_answer import Answer, outcome
-from gateway.edges.upstream_probe import PROMPT_SECONDS
 from gateway.model import AuthorizedCall, Clock, Grant
-from gateway.stages.breaker import Breaker, Daemon, daemon_of, says_daemon_is_away
+from gateway.stages.breaker import Breaker, Probe
 from gateway.stages.forward import HEAVY
-from gateway.stages.forward_result import may_be_refusal, slurm_errors
 
-_FIRST_SERVER_ERROR = 500
+T = TypeVar("T")
 _DOUBTFUL = frozenset(
     {Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_INVALID, Reason.UPSTREAM_TIMEOUT}
 )
@@ -40,8 +39,9 @@ class GuardedUpstream:
     async def send(self, grant: Grant) -> Answer:
         """See Upstream."""
         call, breaker = grant.admission.call, self.breaker
-        _not_run(call, breaker.admit)
-        return await watched(breaker, call, self._monotonic, self._upstream.send(grant))
+        probe = _not_run(call, breaker.admit)
+        asking = self._upstream.send(grant)
+        return await watched(breaker, call, self._monotonic, asking, probe)
 
 
 class FreeUpstream:
@@ -54,8 +54,20 @@ class FreeUpstream:
         """Nothing is known."""
 
 
+class Checked:
+    """What stands before a guarded slurmrestd, and the look at whether it would be asked."""
+
+    def __init__(self, upstream: Upstream, check: Callable[[AuthorizedCall], None]) -> None:
+        self.send = upstream.send
+        self.check = check
+
+
 async def watched(
-    breaker: Breaker, call: AuthorizedCall, monotonic: Clock, asking: Coroutine[Any, Any, Answer]
+    breaker: Breaker,
+    call: AuthorizedCall,
+    monotonic: Clock,
+    asking: Coroutine[Any, Any, Answer],
+    probe: Probe | None = None,
 ) -> Answer:
     """The same answer, or the same exception, from which the breaker has learnt."""
     begun = monotonic()
@@ -63,17 +75,20 @@ async def watched(
         answer = await asking
     except Denied as denied:
         if is_doubtful(denied, call, monotonic() - begun):
-            breaker.doubted(call)
+            breaker.doubted(call, probe)
         else:
-            breaker.given_up(call)
+            breaker.given_up(call, probe)
         raise
     except BaseException:
-        breaker.given_up(call)
+        breaker.given_up(call, probe)
         raise
-    if is_away(answer, daemon_of(call)):
-        breaker.failed(call)
-    else:
-        breaker.succeeded(call)
+    match word_of(call, answer):
+        case Word.AWAY:
+            breaker.failed(call, probe)
+        case Word.THERE:
+            breaker.succeeded(call)
+        case Word.NOTHING:
+            breaker.given_up(call, probe)
     return answer
 
 
@@ -84,22 +99,9 @@ def is_doubtful(denied: Denied, call: AuthorizedCall, seconds: float) -> bool:
     return denied.reason in _DOUBTFUL and seconds >= _COSTLY_SECONDS
 
 
-def is_away(answer: Answer, daemon: Daemon | None = None) -> bool:
-    """Whether slurmrestd says that nobody is behind it: this daemon, or any if None.
-
-    20.11 and 22.05 say the same to a token that they refuse, but at once.
-    """
-    status, whole = answer.head.status, answer.whole
-    if status < _FIRST_SERVER_ERROR or whole is None:
-        return False
-    if answer.seconds >= PROMPT_SECONDS and may_be_refusal(status, whole):
-        return True
-    return says_daemon_is_away(status, slurm_errors(whole), daemon)
-
-
-def _not_run(call: AuthorizedCall, ask: Callable[[AuthorizedCall], None]) -> None:
+def _not_run(call: AuthorizedCall, ask: Callable[[AuthorizedCall], T]) -> T:
     try:
-        ask(call)
+        return ask(call)
     except Denied as away:
         away.members = outcome(call, "not-run")
         raise

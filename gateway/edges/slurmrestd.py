@@ -14,10 +14,10 @@ from gateway.edges.upstream_answer import (
 )
 from gateway.edges.upstream_connection import Credential, UpstreamConnection
 from gateway.edges.upstream_pool import Address, ConnectFailed, UpstreamPool
-from gateway.edges.upstream_probe import PROMPT_SECONDS, Finding, ReuseProbe, diag
+from gateway.edges.upstream_probe import Finding, ReuseProbe, diag
 from gateway.model import Grant, Lease, UpstreamCredential
 from gateway.stages.forward import Patience, RequestHead, may_change_state
-from gateway.stages.forward_result import is_refusal, may_be_refusal
+from gateway.stages.forward_result import PROMPT_SECONDS, is_refusal, may_be_refusal
 
 _FIRST_ERROR_STATUS = 400
 _MOST_ERROR_BYTES = 1_048_576

@@ -11,9 +11,6 @@ from gateway.stages.forward_result import is_refusal, is_unspecified_error
 
 _OK = 200
 _MOST_ANSWER_BYTES = 1_048_576
-PROMPT_SECONDS = 4.0
-"""A refused token is answered in some 11 ms. Without a slurmctld, 20.11 and 22.05 give the very same
-answer after 9 s (measured): only the time tells the two apart."""
 _BAD_TOKEN = Secret("not-a-token")
 
 DIAG = Operation("GET", "/slurm/{version}/diag", Risk.READ, False, False)

@@ -12,11 +12,6 @@ from gateway.denial import Denied, Reason
 from gateway.model import AuthorizedCall, Clock
 
 _LONGEST_PAUSE_SECONDS = 60.0
-_CONTROLLER = frozenset({"1800", "1801", "1802", "1803"})
-"""slurm_errno.h: slurmctld cannot be reached, or breaks off."""
-_DATABASE = frozenset({"7000"})
-"""The same of slurmdbd: ESLURM_DB_CONNECTION."""
-_FIRST_SERVER_ERROR = 500
 _DOUBTS = 3
 """So many calls without an answer, one after the other: a single one may be that call's own fault."""
 
@@ -36,13 +31,8 @@ def daemon_of(call: AuthorizedCall) -> Daemon | None:
     return Daemon.SLURMDBD if template.startswith("/slurmdb/") else None
 
 
-def says_daemon_is_away(status: int, codes: tuple[str, ...], daemon: Daemon | None = None) -> bool:
-    """Whether slurmrestd itself has found nobody behind it: this daemon, or any if None.
-
-    `codes` are those of the answer's errors. A slurmctld that names an error of slurmdbd has answered.
-    """
-    away = _CONTROLLER if daemon is Daemon.SLURMCTLD else _CONTROLLER | _DATABASE
-    return status >= _FIRST_SERVER_ERROR and not away.isdisjoint(codes)
+class Probe:
+    """The one call that finds out whether a daemon is back; it speaks for itself alone."""
 
 
 class Course:
@@ -57,12 +47,27 @@ class Course:
         self.doubts = 0
         self.until: float | None = None
         self.pause_seconds = self._first_pause_seconds
-        self.is_probed = False
+        self.probe: Probe | None = None
 
     @property
     def is_well(self) -> bool:
         """Nothing is held against it: calls need not be watched one by one."""
         return self.until is None and not self.doubts
+
+    def is_probed_by(self, probe: Probe | None) -> bool:
+        """Whether this is the call that finds out, and not one that was sent before."""
+        return probe is not None and probe is self.probe
+
+    def wait(self, now: float) -> None:
+        """Refuse calls for the pause, which will be twice as long the next time."""
+        self.until = now + self.pause_seconds
+        self.pause_seconds = min(2 * self.pause_seconds, _LONGEST_PAUSE_SECONDS)
+        self.probe = None
+
+    def wait_again(self, now: float) -> None:
+        """For as long as at first, because the probe has told nothing."""
+        self.until = now + self._first_pause_seconds
+        self.probe = None
 
 
 class Breaker:
@@ -91,16 +96,18 @@ class Breaker:
         if daemon is None or course is None or course.until is None:
             return
         left = course.until - self._monotonic()
-        if left > 0 or course.is_probed:
+        if left > 0 or course.probe is not None:
             self.refusals[daemon] += 1
             raise _away(daemon, max(left, 1.0))
 
-    def admit(self, call: AuthorizedCall) -> None:
-        """One of `succeeded`, `failed`, `doubted` and `given_up` has to follow. Raises Denied."""
+    def admit(self, call: AuthorizedCall) -> Probe | None:
+        """`succeeded`, `failed`, `doubted` or `given_up` has to follow, with what is returned. Raises Denied."""
         self.check(call)
-        daemon = daemon_of(call)
-        if daemon is not None and self._courses[daemon].until is not None:
-            self._courses[daemon].is_probed = True
+        course = self.course_of(call)
+        if course is None or course.until is None:
+            return None
+        course.probe = Probe()
+        return course.probe
 
     def succeeded(self, call: AuthorizedCall) -> None:
         """The daemon has answered, whatever it said."""
@@ -110,36 +117,33 @@ class Breaker:
             if not course.is_well:
                 course.well()
 
-    def failed(self, call: AuthorizedCall) -> None:
+    def failed(self, call: AuthorizedCall, probe: Probe | None = None) -> None:
         """It is certain that nobody answers."""
         daemon = daemon_of(call)
         if daemon is not None:
-            self._open(daemon)
+            self._open(daemon, probe)
 
-    def doubted(self, call: AuthorizedCall) -> None:
+    def doubted(self, call: AuthorizedCall, probe: Probe | None = None) -> None:
         """slurmrestd was not reached, was silent, or broke off."""
         daemon = daemon_of(call)
         if daemon is None:
             return
         course = self._courses[daemon]
         course.doubts += 1
-        if course.is_probed or course.doubts >= _DOUBTS:
-            self._open(daemon)
+        if course.is_probed_by(probe) or course.doubts >= _DOUBTS:
+            self._open(daemon, probe)
 
-    def given_up(self, call: AuthorizedCall) -> None:
-        """Nothing was learnt."""
-        daemon = daemon_of(call)
-        if daemon is not None:
-            self._courses[daemon].is_probed = False
+    def given_up(self, call: AuthorizedCall, probe: Probe | None = None) -> None:
+        """Nothing was learnt. slurmrestd may still wait for the daemon, so that the next one waits, too."""
+        course = self.course_of(call)
+        if course is not None and course.is_probed_by(probe):
+            course.wait_again(self._monotonic())
 
-    def _open(self, daemon: Daemon) -> None:
-        now, course = self._monotonic(), self._courses[daemon]
+    def _open(self, daemon: Daemon, probe: Probe | None) -> None:
+        course = self._courses[daemon]
         self.openings[daemon] += course.until is None
-        if course.until is not None and not course.is_probed:
-            return  # one of those that were sent before it was known
-        course.until = now + course.pause_seconds
-        course.pause_seconds = min(2 * course.pause_seconds, _LONGEST_PAUSE_SECONDS)
-        course.is_probed = False
+        if course.until is None or course.is_probed_by(probe):
+            course.wait(self._monotonic())
 
 
 def _away(daemon: Daemon, seconds: float) -> Denied:

@@ -1,5 +1,6 @@
 """The breaker of a whole gateway without a cache: by default, switched off, over reloads, and before keys."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,13 @@ class Slurm:
     def calls(self) -> int:
         return len(self.upstream.seen)
 
-    def config(self, folder: Path, **forward: Any) -> Any:
-        changes = {"forward": {"upstream": self.upstream.url, **forward}, "limit": MANY}
-        return gateway_of(folder, changes)
+    def config(self, folder: Path, *, own_jobs_only: bool = False, **forward: Any) -> Any:
+        changes: dict[str, Any] = {"forward": {"upstream": self.upstream.url, **forward}}
+        if own_jobs_only:
+            changes["authorize"] = {
+                "roles": {"user": {"allow": ["READ", "JOB-WRITE", "SUBMIT"], "own_jobs_only": True}}
+            }
+        return gateway_of(folder, changes | {"limit": MANY})
 
 
 async def get(application: Application, path: str) -> httpx2.Response:
@@ -117,3 +122,40 @@ async def test_a_refused_submission_runs_once_when_it_is_sent_again(
             assert again.json()["code"] == "slurm-unavailable"
         assert (again.status_code, again.json()["job_id"]) == (200, 7)
         assert sum(seen.path.endswith("/submit") for seen in slurm.upstream.seen) == 1
+
+
+async def test_what_is_remembered_is_replayed_and_says_nothing_of_slurm(tmp_path: Path) -> None:
+    """Nothing is sent for it, so that it ends no pause and is none of the calls that find out."""
+    slurm = Slurm()
+    async with (
+        slurm.upstream,
+        running(slurm.config(tmp_path, breaker_pause_seconds=0.1)) as application,
+    ):
+        await get(application, f"{BASE}/jobs")
+        assert (await submit(application, "k" * 32)).status_code == 200
+        slurm.is_away = True
+        await get(application, f"{BASE}/jobs")
+        calls = slurm.calls
+        for _ in range(2):
+            replayed = await submit(application, "k" * 32)
+            assert (replayed.status_code, replayed.json()["job_id"]) == (200, 7)
+            assert replayed.headers["Idempotent-Replayed"] == "true"
+            assert await is_open(application)
+            await asyncio.sleep(0.11)
+        assert slurm.calls == calls
+
+
+async def test_whose_a_job_is_is_not_asked_either(tmp_path: Path) -> None:
+    slurm = Slurm()
+    async with (
+        slurm.upstream,
+        running(slurm.config(tmp_path, own_jobs_only=True)) as application,
+    ):
+        slurm.is_away = True
+        await get(application, f"{BASE}/diag")
+        assert await is_open(application)
+        calls = slurm.calls
+        headers = bearer(token_for("alice"))
+        refused = await client_of(application).delete(f"{BASE}/job/7", headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (503, "slurm-unavailable")
+        assert slurm.calls == calls

@@ -104,8 +104,14 @@ async def test_after_a_doubt_the_next_ones_are_visits(
 
 async def test_an_error_of_the_callers_own_is_an_answer(world: World) -> None:
     world.breaker.doubted(READ)
-    await world.hear(404)
+    await world.hear(404, b'{"errors":[{"error_number":2017}]}')
     assert world.may_ride()
+
+
+async def test_an_error_of_slurmrestds_own_is_none(world: World) -> None:
+    world.breaker.doubted(READ)
+    await world.hear(400, b'{"errors":[{"error_number":9202}]}')
+    assert not world.may_ride()
 
 
 def test_what_is_asked_stays_the_same(world: World) -> None:

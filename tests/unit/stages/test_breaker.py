@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.denial import Denied, Reason
-from gateway.stages.breaker import Breaker, Daemon, daemon_of, says_daemon_is_away
+from gateway.stages.breaker import Breaker, Daemon, Probe, daemon_of
 from tests.fakes import FakeClock, make_call
 
 JOBS = make_call("/slurm/{version}/jobs")
@@ -31,20 +31,23 @@ def is_refused(breaker: Breaker) -> bool:
     return False
 
 
-def ask(breaker: Breaker, end: Callable[[Breaker], None]) -> None:
-    breaker.admit(JOBS)
-    end(breaker)
+def ask(breaker: Breaker, end: Callable[[Breaker, Probe | None], None]) -> None:
+    end(breaker, breaker.admit(JOBS))
 
 
-def fail(breaker: Breaker) -> None:
-    breaker.failed(JOBS)
+def fail(breaker: Breaker, probe: Probe | None = None) -> None:
+    breaker.failed(JOBS, probe)
 
 
-def doubt(breaker: Breaker) -> None:
-    breaker.doubted(JOBS)
+def doubt(breaker: Breaker, probe: Probe | None = None) -> None:
+    breaker.doubted(JOBS, probe)
 
 
-def succeed(breaker: Breaker) -> None:
+def give_up(breaker: Breaker, probe: Probe | None = None) -> None:
+    breaker.given_up(JOBS, probe)
+
+
+def succeed(breaker: Breaker, _: Probe | None = None) -> None:
     breaker.succeeded(JOBS)
 
 
@@ -97,12 +100,48 @@ def test_each_pause_is_twice_as_long_up_to_a_minute(breaker: Breaker, clock: Fak
     assert not is_refused(breaker)
 
 
-def test_a_probe_that_is_given_up_lets_the_next_one_try(breaker: Breaker, clock: FakeClock) -> None:
+def test_after_a_probe_that_is_given_up_the_next_one_waits_as_long_as_at_first(
+    breaker: Breaker, clock: FakeClock
+) -> None:
+    """slurmrestd may still wait for slurmctld; that nothing was learnt lengthens no pause."""
+    ask(breaker, fail)
+    for _ in range(3):
+        clock.advance(5)
+        ask(breaker, give_up)
+        assert is_refused(breaker)
+    clock.advance(5)
+    assert not is_refused(breaker)
+
+
+@pytest.mark.parametrize("end", [give_up, fail, doubt])
+def test_calls_that_were_sent_before_do_not_speak_for_the_probe(
+    breaker: Breaker, clock: FakeClock, end: Callable[[Breaker], None]
+) -> None:
+    ask(breaker, fail)
+    clock.advance(5)
+    probe = breaker.admit(JOBS)
+    end(breaker)
+    assert is_refused(breaker), "a second probe beside the first"
+    breaker.failed(JOBS, probe)
+    clock.advance(9.5)
+    assert is_refused(breaker)
+    clock.advance(0.5)
+    assert not is_refused(breaker)
+
+
+def test_a_probe_of_an_outage_that_is_over_does_not_speak_for_the_next_one(
+    breaker: Breaker, clock: FakeClock
+) -> None:
+    ask(breaker, fail)
+    clock.advance(5)
+    old = breaker.admit(JOBS)
+    succeed(breaker)
     ask(breaker, fail)
     clock.advance(5)
     breaker.admit(JOBS)
-    breaker.given_up(JOBS)
-    assert not is_refused(breaker)
+    for end in (breaker.given_up, breaker.failed, breaker.doubted):
+        end(JOBS, old)
+        assert is_refused(breaker)
 
 
 def test_calls_that_were_sent_before_lengthen_no_pause(breaker: Breaker, clock: FakeClock) -> None:
@@ -119,30 +158,10 @@ def test_daemons_are_apart_and_documents_are_slurmrestds_own(breaker: Breaker) -
     ask(breaker, fail)
     breaker.admit(ACCOUNTED)
     breaker.admit(DOCUMENT)
-    for end in (breaker.failed, breaker.doubted, breaker.succeeded, breaker.given_up):
+    breaker.succeeded(DOCUMENT)
+    for end in (breaker.failed, breaker.doubted, breaker.given_up):
         end(DOCUMENT)
     assert is_refused(breaker)
-
-
-@pytest.mark.parametrize(
-    ("status", "codes", "away"),
-    [
-        (500, ("1800",), {*Daemon}),
-        (503, ("1", "1802"), {*Daemon}),
-        (500, ("7000",), {Daemon.SLURMDBD}),
-        (500, ("7000", "1800"), {*Daemon}),
-        (500, ("2017",), set()),
-        (500, (), set()),
-        (404, ("1800",), set()),
-        (200, ("1800",), set()),
-    ],
-)
-def test_only_slurms_own_word_is_certain(
-    status: int, codes: tuple[str, ...], away: set[Daemon]
-) -> None:
-    """A slurmctld that names an error of slurmdbd has answered."""
-    assert {daemon for daemon in Daemon if says_daemon_is_away(status, codes, daemon)} == away
-    assert says_daemon_is_away(status, codes) is bool(away)
 
 
 def test_it_is_counted_how_often_it_opened_and_what_it_refused(
