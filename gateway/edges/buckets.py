@@ -64,7 +64,7 @@ class SweptMemoryStorage(MemoryStorage):
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Count `amount` more under `key`, which is forgotten `expiry` seconds after its first."""
         now = time.time()
-        if now >= self._next_sweep:
+        if not 0 < self._next_sweep - now <= _SWEEP_SECONDS:  # or the clock was set back
             self._sweep(now)
         if self.expirations.get(key, 0.0) <= now:
             self.storage.pop(key, None)

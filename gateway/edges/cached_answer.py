@@ -1,51 +1,22 @@
 """An Entry -> an Answer for one of its readers, at the reader's pace and without a copy of the whole."""
 
 from gateway.edges.cache_entries import Entries, Entry, View
-from gateway.edges.upstream_answer import Answer
+from gateway.edges.held_answer import HeldAnswer
 from gateway.stages.cache import Found, Sighting
 from gateway.stages.forward import AnswerHead
 
-_PIECE_BYTES = 262_144
-_AT_ONCE_BYTES = 65_536
-"""Longer bodies go in pieces: a client that does not read holds a piece, and not a body of its own."""
 
-
-class CachedAnswer(Answer):
+class CachedAnswer(HeldAnswer):
     """Holds the entry until it is closed. `view` is what the client shall get, still without a coding."""
 
     def __init__(
         self, head: AnswerHead, body: bytes, lent: "Lent", view: View, sighting: Sighting
     ) -> None:
-        super().__init__(head, body if len(body) <= _AT_ONCE_BYTES else None)
+        super().__init__(head, body)
         self.lent = lent
         self.view = view
         self.sighting = sighting
         self.note = sighting.note
-        self._body = body
-        self._at = 0
-
-    @property
-    def is_over(self) -> bool:
-        """See Answer."""
-        return self.whole is not None or self._at >= len(self._body)
-
-    @property
-    def waits_for_reader(self) -> bool:
-        """slurmrestd has nothing to do with it any more."""
-        return False
-
-    async def read(self) -> bytes:
-        """See Answer."""
-        piece = self._body[self._at : self._at + _PIECE_BYTES]
-        self._at += len(piece)
-        return piece
-
-    async def read_all(self, most: int) -> bool:
-        """See Answer."""
-        if len(self._body) > most:
-            return False
-        self.whole = self._body
-        return True
 
     def close(self) -> None:
         """See Answer."""

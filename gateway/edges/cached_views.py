@@ -74,6 +74,7 @@ class CachedViews:
         whole = plain_answer(lent)
         try:
             filtered = await self._only_own_jobs(admission, whole)
+            await filtered.read_all(filtered.head.length)
             body = filtered.whole or b""
             lent.entry.views[key] = view = View(body, tag_of(body))
             lent.grow(len(body))

@@ -3,6 +3,7 @@
 import asyncio
 
 from gateway.denial import Denied, Reason
+from gateway.edges.held_answer import HeldAnswer
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission
 from gateway.slurm_api.job_list import JobList, ListRefused, ListTooLarge
@@ -41,7 +42,7 @@ async def only_own_jobs(admission: Admission, answer: Answer) -> Answer:
         raise _unreadable(refused, answer) from None
     if hold is Hold.ONE and jobs.dropped:
         raise Denied(Reason.JOB_NOT_OWN, ", ".join(admission.call.job_ids), rule=_RULE)
-    filtered = Answer(with_length(answer.head, len(whole)), whole)
+    filtered = HeldAnswer(with_length(answer.head, len(whole)), whole)
     filtered.seconds = answer.seconds
     answer.close()
     return filtered

@@ -10,9 +10,11 @@ from typing import Any
 import orjson
 
 from gateway.denial import Denied, Reason
+from gateway.edges.held_answer import HeldAnswer
 from gateway.edges.upstream_answer import Answer
 from gateway.model import Admission, Selection
 from gateway.slurm_api.job_list import JobList, ListRefused, ListTooLarge
+from gateway.slurm_api.lenient_json import loads
 from gateway.slurm_api.list_index import ListIndex
 from gateway.slurm_api.selecting import (
     Collector,
@@ -61,7 +63,7 @@ async def select_streamed(admission: Admission, answer: Answer) -> Answer:
         body, page = await _Selecting(admission).run(answer)
     except (FieldUnknown, FilterUnknown, TooMuch, ListRefused) as error:
         raise refusal(error) from None
-    selected = Answer(with_headers(answer.head, len(body), page), body)
+    selected = HeldAnswer(with_headers(answer.head, len(body), page), body)
     selected.seconds = answer.seconds
     answer.close()
     return selected
@@ -82,7 +84,7 @@ class _Selecting:
     def _take(self, raw: bytes) -> bool:
         """Nothing stays where it was: the page is put in at the end."""
         try:
-            item: dict[str, Any] = orjson.loads(raw)
+            item: dict[str, Any] = loads(raw)
         except orjson.JSONDecodeError:
             raise ListRefused("an item that is no JSON") from None
         if not self._check.is_done:
@@ -129,7 +131,7 @@ async def select_indexed(admission: Admission, index: ListIndex) -> Page:
     for count, item in enumerate(index.items, 1):
         if check.is_done:
             break
-        check.look(orjson.loads(body[item.begin : item.end]))
+        check.look(loads(body[item.begin : item.end]))
         if not count % _PARSED_AT_ONCE:
             await asyncio.sleep(0)
     check.finish()

@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gateway.slurm_api.lenient_json import loads
+
 
 class Owner(NamedTuple):
     """A user as a job names it. `name` may be empty (20.11), `uid` None (slurmdb); never both for certain."""
@@ -24,7 +26,7 @@ NOBODY = Owner("", None)
 def owner_of(raw: bytes) -> Owner:
     """Read one job's JSON. NOBODY where it names no user."""
     try:
-        job = orjson.loads(raw)
+        job = loads(raw)
     except orjson.JSONDecodeError:
         return NOBODY
     if not isinstance(job, dict):

@@ -6,6 +6,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.slurm_api.job_list import JobList, ListRefused
+from gateway.slurm_api.lenient_json import loads
 
 MARKER_BEGIN: Final = "idempotency:"
 """Every marker begins with it, so that a job of another key can be told from one without a key."""
@@ -79,7 +80,7 @@ class _Seen:
         self._lookalikes: set[int] = set()
 
     def __call__(self, raw: bytes) -> bool:
-        job, sought = orjson.loads(raw), self._sought
+        job, sought = loads(raw), self._sought
         if _is_users(job, sought):
             if _has(job, sought.field, sought.marker):
                 self._found.append(_submitted_id(job))

@@ -7,6 +7,7 @@ import orjson
 
 from gateway.model import Selection
 from gateway.slurm_api.cursor import write_cursor
+from gateway.slurm_api.lenient_json import loads
 from gateway.slurm_api.selection import LISTINGS, Matcher, Paths, identity_of
 
 Tree = dict[str, "Tree | None"]
@@ -95,7 +96,7 @@ class Collector:
             return False
         shown = raw()
         if self._tree:
-            shown = orjson.dumps(_pick(item if is_whole else orjson.loads(shown), self._tree))
+            shown = orjson.dumps(_pick(item if is_whole else loads(shown), self._tree))
         self._bytes += len(shown)
         if self._bytes > self._most_bytes:
             raise TooMuch

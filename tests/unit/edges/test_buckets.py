@@ -64,12 +64,13 @@ def test_hits_are_counted_as_the_library_counts_them(
     """Also by a clock that is set back, up to where expired counters were forgotten, as the library's thread does."""
     clock.now = 1_800_000_000.0 + start
     library, ours = LibraryStorage(), SweptMemoryStorage()
-    ours._next_sweep = float("inf")
-    for seconds, key, amount in steps:
-        clock.now += seconds
-        hit = (key, limit, EXPIRY, amount)
-        assert ours.acquire_sliding_window_entry(*hit) == library.acquire_sliding_window_entry(*hit)
-        assert ours.get_sliding_window(key, EXPIRY) == library.get_sliding_window(key, EXPIRY)
+    with patch.object(ours, "_sweep"):
+        for seconds, key, amount in steps:
+            clock.now += seconds
+            hit = (key, limit, EXPIRY, amount)
+            heard = ours.acquire_sliding_window_entry(*hit)
+            assert heard == library.acquire_sliding_window_entry(*hit)
+            assert ours.get_sliding_window(key, EXPIRY) == library.get_sliding_window(key, EXPIRY)
 
 
 def test_another_length_of_window_counts_apart(clock: Clock) -> None:
@@ -92,3 +93,14 @@ def test_what_is_remembered_of_a_key_goes_with_the_next_sweep(clock: Clock) -> N
     ours.acquire_sliding_window_entry("another", 1, EXPIRY)
     ours.acquire_sliding_window_entry("another", 1, EXPIRY)
     assert (len(ours.storage), len(ours._keys)) == (1, 1)
+
+
+def test_counters_are_forgotten_by_a_clock_that_was_set_back_too(clock: Clock) -> None:
+    clock.now = 1_800_000_000.0
+    ours = SweptMemoryStorage()
+    ours.acquire_sliding_window_entry("before", 1, EXPIRY)
+    clock.now -= 3600.0
+    for number in range(500):
+        clock.now += 1.0
+        ours.acquire_sliding_window_entry(f"k{number}", 1, EXPIRY)
+    assert len(ours.storage) < 50
