@@ -236,8 +236,9 @@ def read_answer(response: httpx2.Response, url: str) -> Answer:
 
 
 def _object(response: httpx2.Response) -> Mapping[str, Any] | None:
+    """A job's name or comment may be any bytes: one that is no UTF-8 shall not end the list of all."""
     try:
-        content = response.json()
+        content = json.loads(response.content.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

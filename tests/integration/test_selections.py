@@ -82,6 +82,23 @@ def test_own_jobs_of_a_state_with_few_fields_in_every_version(site: Site) -> Non
         assert others == []
 
 
+NO_UTF_8 = "\udcff"
+"""The byte 0xff in the arguments of a command."""
+
+
+def test_a_name_that_is_no_utf_8_ends_nobodys_list(site: Site) -> None:
+    options = ("--parsable", "-H", "-D", "/tmp", "-J", f"odd{NO_UTF_8}", "--wrap", "true")  # noqa: S108 (the job's)
+    odd = site.release.run("sbatch", *options, user="bob").strip()
+    try:
+        assert b"odd\xff" in site.get("/jobs").body
+        shown = jobs_in(site.get("/jobs", user="alice", fields="job_id,name"))
+        assert set(site.jobs) <= {int(job["job_id"]) for job in shown}
+        every = jobs_in(site.get("/jobs", fields="job_id,name"))
+        assert {job["name"] for job in every if str(job["job_id"]) == odd} == {"odd\ufffd"}
+    finally:
+        site.release.run("scancel", odd)
+
+
 def test_the_envelope_stays_as_slurmrestd_gives_it(site: Site) -> None:
     whole, part = site.get("/jobs").json(), site.get("/jobs", user="alice").json()
     assert list(whole) == list(part)

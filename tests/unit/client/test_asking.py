@@ -37,6 +37,16 @@ def test_an_answer_is_json_and_the_token_goes_in_the_header(
     assert heard.headers["authorization"] == "Bearer token-of-a-test"
 
 
+def test_one_byte_that_is_no_utf_8_ends_no_list(
+    scripted: ScriptedGateway, gateway: Gateway
+) -> None:
+    scripted.tell(
+        JOBS, Told(200, b'{"jobs": [{"name": "odd\xff"}]}', {"Content-Type": "application/json"})
+    )
+    answer = gateway.ask("GET", "/slurm/v0.0.42/jobs")
+    assert answer.content == {"jobs": [{"name": "odd\ufffd"}]}
+
+
 def test_a_token_that_is_refused_is_replaced_once(
     scripted: ScriptedGateway, gateway: Gateway
 ) -> None:
