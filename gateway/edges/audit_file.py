@@ -51,6 +51,7 @@ class FileSink:
         self._rotate_not_before = 0.0
         self._looked_after = 0
         self._found = ""
+        self._is_closed = False
         self._descriptor = -1
         self.size = self.room_to = 0
         self._use(_open(path))
@@ -217,6 +218,8 @@ class FileSink:
         if not durable:
             return
         run = await self._commits.wait()
+        if self._is_closed:
+            return  # on disk, and nobody's any more: there is no place left to look at
         if run != self._looked_after:  # the others of its group go on within the same turn
             self._looked_after, self._found = run, self._change()
         if self._found:
@@ -255,6 +258,7 @@ class FileSink:
 
     def close(self) -> None:
         """Bring the rest to disk, behind all that goes there already; nobody waits for it."""
+        self._is_closed = True
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return

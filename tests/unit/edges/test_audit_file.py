@@ -356,3 +356,19 @@ async def test_a_file_that_was_closed_over_a_failure_is_begun_anew(
     sink.write([LINE])
     await sink.settle(durable=True)
     assert content(path) == LINE
+
+
+async def test_a_file_that_is_closed_behind_its_last_commit_was_changed_by_nobody(
+    sink: FileSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit has succeeded; whoever waited for it goes on a turn later."""
+    wait = sink._commits.wait
+
+    async def closed_behind() -> int:
+        run = await wait()
+        sink.close()
+        return run
+
+    monkeypatch.setattr(sink._commits, "wait", closed_behind)
+    sink.write([LINE])
+    await sink.settle(durable=True)
