@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -77,6 +78,29 @@ def test_the_queue_is_squeues(terminal: Terminal, jobs: Jobs, slurm_release: Slu
     theirs = sorted(" ".join(line.replace("|", " ").split()) for line in native.splitlines())
     assert ours == theirs
     assert {one["name"] for one in done.json()} == {"held one", "running", "array", "waits"}
+
+
+def test_the_time_of_a_job_that_was_suspended_is_squeues(
+    terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease
+) -> None:
+    """While it does not run, so that both say the same however late they are asked."""
+    job_id = jobs.submit(script="sleep 300")
+    wait_until(lambda: jobs.state(job_id) == "RUNNING", 20, "the running job")
+    slurm_release.run("scontrol", "update", f"JobId={job_id}", "TimeLimit=UNLIMITED")
+
+    def compare() -> None:
+        shown = terminal.type("jobs", "-j", job_id, "-O", "STATE,TIME,TIME_LIMIT", "--noheader")
+        native = slurm_release.run("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T %M %l")
+        assert shown.stdout.split() == native.split(), shown.stderr
+
+    for change in ("suspend", "resume", "suspend"):
+        time.sleep(2)
+        slurm_release.run("scontrol", change, job_id)
+        if change == "suspend":
+            compare()
+    slurm_release.run("scancel", job_id)
+    wait_until(lambda: jobs.state(job_id) == "CANCELLED", 20, "the end of the job")
+    compare()
 
 
 def test_filters_choose_what_squeues_choose(
