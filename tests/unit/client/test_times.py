@@ -1,11 +1,15 @@
-"""How long a job ran is what squeue prints."""
+"""How long a job ran is what squeue prints, and a time that is typed is what sbatch and sacct take it for."""
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gateway.client.job import Job, read_job
 from gateway.client.runs.jobs import CELLS
+from gateway.client.trouble import Trouble
+from gateway.client.when import since, until
 
 NOW = 1_800_000_000.0
 HOUR = 3600
@@ -102,3 +106,57 @@ def test_a_time_is_squeues(members: dict[str, Any], seconds: int) -> None:
 )
 def test_no_limit_is_said_in_every_version(members: dict[str, Any], shown: str) -> None:
     assert CELLS["TIME_LIMIT"](job(**members), NOW) == shown
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def at(text: str) -> float:
+    """Seconds since 1970, of this machine's calendar."""
+    return time.mktime(time.strptime(text, "%Y-%m-%d %H:%M"))
+
+
+@pytest.mark.parametrize(
+    ("now", "typed", "meant"),
+    [
+        ("2026-11-22 10:56", "1231", "2026-12-31 00:00"),
+        ("2026-11-22 10:56", "1115", "2027-11-15 00:00"),
+        ("2026-11-22 10:56", "1122", "2027-11-22 00:00"),
+        ("2026-11-22 10:56", "12/31", "2026-12-31 00:00"),
+        ("2026-11-22 10:56", "1/5", "2027-01-05 00:00"),
+        ("2026-11-22 10:56", "0229", "2028-02-29 00:00"),
+        ("2026-11-22 10:56", "123127", "2027-12-31 00:00"),
+        ("2026-11-22 10:56", "12/31/27", "2027-12-31 00:00"),
+        ("2027-03-28 00:30", "16:00", "2027-03-28 16:00"),
+        ("2027-03-28 00:30", "noon", "2027-03-28 12:00"),
+        ("2027-03-28 00:30", "tomorrow", "2027-03-29 00:00"),
+        ("2027-03-27 17:00", "16:00", "2027-03-28 16:00"),
+        ("2027-10-31 00:30", "16:00", "2027-10-31 16:00"),
+        ("2027-10-30 17:00", "16:00", "2027-10-31 16:00"),
+    ],
+)
+@pytest.mark.usefixtures("berlin")
+def test_a_time_ahead_is_sbatchs(now: str, typed: str, meant: str) -> None:
+    """The days are what sbatch of 22.05 and 26.05 made of them; in Berlin clocks change on 28 March and 31 October."""
+    assert until(typed, at(now)) == at(meant)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("1231", "2025-12-31 00:00"), ("1122", "2026-11-22 00:00"), ("2/29", "2024-02-29 00:00")],
+)
+@pytest.mark.usefixtures("berlin")
+def test_a_day_without_a_year_is_the_latest_for_sacct(typed: str, meant: str) -> None:
+    assert since(typed, at("2026-11-22 10:56")) == at(meant)
+
+
+@pytest.mark.parametrize("typed", ["123", "12312", "1315", "0230", "13/1", "0001-01-01", "١١١٥"])
+def test_what_could_be_two_days_is_none(typed: str) -> None:
+    with pytest.raises(Trouble, match="is no time"):
+        until(typed, NOW)
