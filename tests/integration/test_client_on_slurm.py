@@ -153,6 +153,12 @@ def test_nodes_and_partitions_are_sinfos(terminal: Terminal, slurm_release: Slur
     theirs = slurm_release.run("sinfo", "-h", "-N", "-o", "%N %c %z %m %d %w %f %G").split()
     ours = node.stdout.splitlines()[1].split()
     assert [ours[0], *ours[3:10]] == theirs
+    has_flags = slurm_release.release.slurm != "20.11"
+    more = ",mixed,comp" if has_flags else ""
+    chosen = terminal.type("nodes", "-n", f"{ours[0]},node[1-3]", "-t", "idle,allocated" + more)
+    assert chosen.stdout.splitlines()[1].split()[0] == ours[0]
+    assert terminal.type("nodes", "-t", "RUNNING").exit_code == 2
+    assert terminal.type("nodes", "-t", "drain").exit_code == (0 if has_flags else 2)
 
 
 def test_an_owner_cancels_and_nobody_else_does(
