@@ -107,8 +107,8 @@ Examples:
   slurm-gateway nodes --states idle,mix -p gpu
 """,
 )
-@click.option("--nodes", "-n", "names", metavar="LIST", help="These nodes.")
-@click.option("--states", "-t", metavar="LIST", help="In these states: idle, mix, drain, …")
+@click.option("--nodes", "-n", "names", metavar="LIST", help="These nodes: node1,node[3-5].")
+@click.option("--states", "-t", metavar="LIST", help="In these states: idle, mixed, drain, …")
 @_partitions
 def nodes(options: Options, **given: Any) -> int:
     """List nodes, as `sinfo --Node --long` does."""

@@ -88,7 +88,10 @@ class Job:
     eligible: int
     started: int
     ended: int
-    suspended_seconds: int
+    suspended: int
+    """When it was last suspended or went on again; 0 for never."""
+    ran_before_seconds: int
+    """How long it had run by then."""
     limit_minutes: float | None
     exit_code: int
     exit_signal: int
@@ -112,11 +115,19 @@ class Job:
         return not self.is_over
 
     def elapsed_seconds(self, now: float) -> float:
-        """How long it ran up to now, or in all."""
+        """How long it ran up to now, or in all, as squeue counts.
+
+        An end to come is the one that the time limit allows, so that of one word which hides the base
+        state (CONFIGURING, COMPLETING) either end is right.
+        """
         if not self.started or self.state == "PENDING":
             return 0
-        end = self.ended if self.ended and self.is_over else now
-        return max(0.0, end - self.started - self.suspended_seconds)
+        if self.state == "SUSPENDED":
+            return self.ran_before_seconds
+        is_open = self.state == "RUNNING" or not self.ended
+        end = now if is_open else min(now, self.ended)
+        since = self.suspended or self.started
+        return max(0.0, end - since + self.ran_before_seconds)
 
 
 def read_job(content: Mapping[str, Any]) -> Job:
@@ -143,12 +154,19 @@ def read_job(content: Mapping[str, Any]) -> Job:
         eligible=whole(content.get("eligible_time")),
         started=whole(content.get("start_time")),
         ended=whole(content.get("end_time")),
-        suspended_seconds=whole(content.get("pre_sus_time")),
-        limit_minutes=number(content.get("time_limit")),
+        suspended=whole(content.get("suspend_time")),
+        ran_before_seconds=whole(content.get("pre_sus_time")),
+        limit_minutes=_limit_minutes(content),
         exit_code=code,
         exit_signal=signal,
         more=_more(content),
     )
+
+
+def _limit_minutes(content: Mapping[str, Any]) -> float | None:
+    """No limit is null up to v0.0.38 (measured on 20.11 and 22.05)."""
+    is_unlimited = "time_limit" in content and content["time_limit"] is None
+    return math.inf if is_unlimited else number(content.get("time_limit"))
 
 
 def read_exit(value: object) -> tuple[int, int]:

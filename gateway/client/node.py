@@ -14,15 +14,25 @@ _SHORT = {
     "RESERVED": "resv",
     "MAINTENANCE": "maint",
     "MAINT": "maint",
-    "POWERED_DOWN": "pow_dn",
-    "POWERING_DOWN": "pow_dn",
-    "POWERING_UP": "pow_up",
     "PLANNED": "plnd",
     "ERROR": "error",
     "FUTURE": "futr",
 }
-_BUSY = frozenset({"ALLOCATED", "MIXED", "COMPLETING"})
-_ABSENT = frozenset({"NOT_RESPONDING", "NO_RESPOND"})
+_MAINTENANCE = frozenset({"MAINTENANCE", "MAINT"})
+_MARKS = (
+    (_MAINTENANCE, "$"),
+    ({"REBOOT_ISSUED"}, "^"),
+    ({"REBOOT_REQUESTED"}, "@"),
+    ({"POWERING_UP"}, "#"),
+    ({"POWERING_DOWN"}, "%"),
+    ({"POWERED_DOWN"}, "~"),
+    ({"POWER_DOWN"}, "!"),
+    ({"NOT_RESPONDING", "NO_RESPOND"}, "*"),
+)
+"""Of several, sinfo shows the first (measured on 22.05 and 24.11)."""
+_PLANNED, _ENDING_TOO = "-", "+"
+MARKS = "".join(mark for _, mark in _MARKS) + _PLANNED + _ENDING_TOO
+"""What may stand behind the word for a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,7 @@ class Node:
 
     name: str
     state: str
-    """As sinfo prints it: idle, mix, drain, down*."""
+    """As sinfo prints it: idle, mix, drain, down*, idle~."""
     partitions: tuple[str, ...]
     cpus: int
     allocated_cpus: int
@@ -86,12 +96,35 @@ def read_node(content: Mapping[str, Any]) -> Node:
 
 def _node_state(states: list[str]) -> str:
     base, flags = (states[0] if states else "UNKNOWN"), frozenset(states[1:])
-    suffix = "*" if flags & _ABSENT else ""
+    word = _word(base, flags)
+    return word + _mark(word, flags)
+
+
+def _word(base: str, flags: frozenset[str]) -> str:
+    """Which of a base state and its flags sinfo names."""
+    is_busy = base in ("ALLOCATED", "COMPLETING") or "COMPLETING" in flags
     if "DRAIN" in flags:
-        busy = base in _BUSY or "COMPLETING" in flags
-        return ("drng" if busy else "drain") + suffix
-    special = next((one for one in ("MAINTENANCE", "RESERVED", "COMPLETING") if one in flags), base)
-    return _SHORT.get(special, special.lower()) + suffix
+        return "drng" if is_busy or base == "MIXED" else "drain"
+    if "FAIL" in flags:
+        return "failg" if is_busy else "fail"
+    if "REBOOT_ISSUED" in flags and base in ("DOWN", "IDLE"):
+        return "boot"
+    if "COMPLETING" in flags and base not in ("ALLOCATED", "DOWN"):
+        return "comp"
+    if base == "IDLE":
+        named = ("MAINTENANCE", "MAINT", "RESERVED", "PLANNED")
+        base = next((one for one in named if one in flags), base)
+    return _SHORT.get(base, base.lower())
+
+
+def _mark(word: str, flags: frozenset[str]) -> str:
+    left = flags - _MAINTENANCE if word == "maint" else flags
+    found = next((mark for those, mark in _MARKS if not left.isdisjoint(those)), "")
+    if not found and "PLANNED" in flags and word in ("alloc", "mix"):
+        return _PLANNED
+    if not found and "COMPLETING" in flags and word == "alloc":
+        return _ENDING_TOO
+    return found
 
 
 def read_partition(content: Mapping[str, Any]) -> Partition:

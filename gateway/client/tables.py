@@ -58,5 +58,5 @@ def print_table(
 
 
 def _coloured(column: str, cell: str) -> str:
-    colour = _COLOURS.get(cell.rstrip("*~#!%$@+-")) if column in _STATE_COLUMNS else None
+    colour = _COLOURS.get(cell.rstrip("*~#!%$@^+-")) if column in _STATE_COLUMNS else None
     return click.style(cell, fg=colour) if colour else cell

@@ -8,7 +8,7 @@ import orjson
 from gateway.model import Selection
 from gateway.slurm_api.cursor import write_cursor
 from gateway.slurm_api.lenient_json import loads
-from gateway.slurm_api.selection import LISTINGS, Matcher, Paths, identity_of
+from gateway.slurm_api.selection import LISTINGS, Matcher, Paths, identity_of, texts_at
 
 Tree = dict[str, "Tree | None"]
 Piece = bytes | bytearray | memoryview
@@ -24,7 +24,7 @@ class FieldUnknown(ValueError):
 
 
 class FilterUnknown(ValueError):
-    """No item says what the filter asks for: nodes of Slurm 20.11 have no partitions, for one."""
+    """No item says what the filter asks for: nodes of Slurm 20.11 have no partitions, its accounting has no states."""
 
 
 class TooMuch(ValueError):
@@ -157,9 +157,10 @@ class FieldCheck:
     """
 
     def __init__(self, selection: Selection) -> None:
-        places = LISTINGS[selection.operation].places
+        listing = LISTINGS[selection.operation]
         self._open = list(selection.fields)
-        self._filters = {name: places[name] for name, _ in selection.wanted}
+        self._filters = {name: listing.places[name] for name, _ in selection.wanted}
+        self._states = frozenset(listing.states)
         self._has_looked = False
         self._missing: dict[tuple[str, ...], tuple[str, ...]] = {}
 
@@ -172,7 +173,7 @@ class FieldCheck:
         """At one whole item."""
         self._has_looked = True
         for name, places in tuple(self._filters.items()):
-            if any(place[0] in item for place in places):
+            if self._says(item, name, places):
                 del self._filters[name]
         for path in tuple(self._open):
             known = _missing(item, path)
@@ -181,6 +182,13 @@ class FieldCheck:
                 self._missing.pop(path, None)
             elif known:
                 self._missing[path] = known
+
+    def _says(self, item: dict[str, Any], name: str, places: Paths) -> bool:
+        """The accounting of 20.11 gives the names of reasons for states, which no state that can be asked for is."""
+        if name == "state":
+            said = {text.upper() for place in places for text in texts_at(item, place)}
+            return not said.isdisjoint(self._states)
+        return any(place[0] in item for place in places)
 
     def finish(self) -> None:
         """Raises FieldUnknown, FilterUnknown. Of what stands in no item that could have it, nobody knows."""

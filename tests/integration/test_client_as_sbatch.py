@@ -163,6 +163,28 @@ def test_the_same_job_as_sbatch(slurm_release: SlurmRelease, cluster: Cluster) -
     assert len(found.equal) >= FEWEST_EQUAL, found
 
 
+def test_a_day_without_a_year_is_sbatchs(slurm_release: SlurmRelease, cluster: Cluster) -> None:
+    today = time.strftime("%m%d")
+    made = []
+    for begin in ("1231", "1/31", "11/15", today, "013135"):
+        options = ("-b", begin, "-D", FOLDER)
+        wrap = ("--wrap", "sleep 1")
+        theirs = slurm_release.run("sbatch", "--parsable", *options, *wrap, user="alice").strip()
+        typed, _ = read_words(options, read_options(), "the command line")
+        parsed = read_script(script("-J begins"), NAME, read_options())
+        submission = Submission(parsed, NAME, (), tuple(typed), {}, read_options())
+        body = assemble(submission, cluster.number, time.time())
+        made.append((begin, theirs, str(submit(cluster, body, new_key()).job_id)))
+    lines = slurm_release.run("scontrol", "-o", "show", "job").splitlines()
+    begins = {
+        pairs["JobId"]: pairs["EligibleTime"] for pairs in map(dict, map(_PAIR.findall, lines))
+    }
+    slurm_release.run("scancel", *(job for _, *jobs in made for job in jobs))
+    ours = {begin: begins[job] for begin, _, job in made}
+    assert ours == {begin: begins[job] for begin, job, _ in made}
+    assert min(ours.values()) > time.strftime("%Y-%m-%dT%H:%M:%S")
+
+
 HET_SCRIPT = """#!/bin/sh
 #SBATCH -H -J first -n 4 -t 5 --mem 100M --comment one -A research -q normal --nice=7
 #SBATCH -o out-%j --no-requeue -b 2035-01-31T12:30 --tmp=5 --exclusive

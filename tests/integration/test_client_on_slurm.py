@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -79,6 +80,29 @@ def test_the_queue_is_squeues(terminal: Terminal, jobs: Jobs, slurm_release: Slu
     assert {one["name"] for one in done.json()} == {"held one", "running", "array", "waits"}
 
 
+def test_the_time_of_a_job_that_was_suspended_is_squeues(
+    terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease
+) -> None:
+    """While it does not run, so that both say the same however late they are asked."""
+    job_id = jobs.submit(script="sleep 300")
+    wait_until(lambda: jobs.state(job_id) == "RUNNING", 20, "the running job")
+    slurm_release.run("scontrol", "update", f"JobId={job_id}", "TimeLimit=UNLIMITED")
+
+    def compare() -> None:
+        shown = terminal.type("jobs", "-j", job_id, "-O", "STATE,TIME,TIME_LIMIT", "--noheader")
+        native = slurm_release.run("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T %M %l")
+        assert shown.stdout.split() == native.split(), shown.stderr
+
+    for change in ("suspend", "resume", "suspend"):
+        time.sleep(2)
+        slurm_release.run("scontrol", change, job_id)
+        if change == "suspend":
+            compare()
+    slurm_release.run("scancel", job_id)
+    wait_until(lambda: jobs.state(job_id) == "CANCELLED", 20, "the end of the job")
+    compare()
+
+
 def test_filters_choose_what_squeues_choose(
     terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease
 ) -> None:
@@ -129,6 +153,12 @@ def test_nodes_and_partitions_are_sinfos(terminal: Terminal, slurm_release: Slur
     theirs = slurm_release.run("sinfo", "-h", "-N", "-o", "%N %c %z %m %d %w %f %G").split()
     ours = node.stdout.splitlines()[1].split()
     assert [ours[0], *ours[3:10]] == theirs
+    has_flags = slurm_release.release.slurm != "20.11"
+    more = ",mixed,comp" if has_flags else ""
+    chosen = terminal.type("nodes", "-n", f"{ours[0]},node[1-3]", "-t", "idle,allocated" + more)
+    assert chosen.stdout.splitlines()[1].split()[0] == ours[0]
+    assert terminal.type("nodes", "-t", "RUNNING").exit_code == 2
+    assert terminal.type("nodes", "-t", "drain").exit_code == (0 if has_flags else 2)
 
 
 def test_an_owner_cancels_and_nobody_else_does(

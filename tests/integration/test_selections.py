@@ -6,8 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
+from gateway.slurm_api.selection import JOB_STATES
 from lab.gateway import Answer, GatewayProcess
 from lab.identity_provider import IdentityProvider
+from lab.processes import wait_until
 from lab.slurm import SlurmRelease
 from lab.submission import submission
 
@@ -165,6 +167,25 @@ def test_the_accounting_is_a_list_too(site: Site) -> None:
             continue
         users = {job.get("user") or job["association"]["user"] for job in jobs_in(answer)}
         assert users <= {"alice"}
+
+
+def test_a_state_is_found_in_the_accounting_or_refused(site: Site) -> None:
+    """20.11 gives reasons for states there, so that nobody can say which jobs are PENDING."""
+
+    def ids(version: str, **query: str) -> set[int]:
+        found = jobs_in(site.get("/jobs", base="/slurmdb", version=version, **query))
+        return {int(job["job_id"]) for job in found}
+
+    for version in site.release.api_versions:
+        if site.get("/jobs", base="/slurmdb", version=version).status == 403:
+            continue  # the oldest version has no accounting
+        wait_until(lambda: bool(ids(version)), 20, "the first job of the accounting")  # noqa: B023 (called at once)
+        everything = ids(version)
+        if version == "v0.0.36":
+            answer = site.get("/jobs", base="/slurmdb", version=version, state="PENDING")
+            assert (answer.status, answer.json()["code"]) == (400, "parameter-invalid")
+        else:
+            assert everything <= ids(version, state=",".join(JOB_STATES))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import click
 
 from gateway.client.node import Node, read_node
+from gateway.client.node_choice import make_node_choice, require_flags
 from gateway.client.opening import Cluster, open_cluster
 from gateway.client.options import Options
 from gateway.client.tables import print_table
@@ -27,16 +28,12 @@ COLUMNS = (
 
 
 def run(options: Options, names: str | None, states: str | None, partitions: str | None) -> int:
-    """0, also where no node fits."""
+    """0, also where no node fits. Raises Trouble for a state or a list that is none, before anything is asked."""
+    choice = make_node_choice(names, states, partitions)
     with open_cluster(options) as cluster:
+        require_flags(choice, cluster.number)
         nodes = read_nodes(cluster)
-    wanted = [
-        node
-        for node in nodes
-        if _among(names, node.name)
-        and _among(states, node.state.rstrip("*"))
-        and _among(partitions, *node.partitions)
-    ]
+    wanted = [node for node in nodes if choice.fits(node)]
     if options.as_json:
         click.echo(json.dumps([asdict(node) for node in wanted], indent=2))
     else:
@@ -65,8 +62,3 @@ def _row(node: Node) -> list[str]:
         node.gres or "(null)",
         node.reason or "none",
     ]
-
-
-def _among(typed: str | None, *found: str) -> bool:
-    wanted = {word.strip().lower() for word in (typed or "").split(",") if word.strip()}
-    return not wanted or any(one.lower() in wanted for one in found)

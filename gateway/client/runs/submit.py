@@ -44,7 +44,8 @@ def run(options: Options, words: Sequence[str], key: str | None, *, dry_run: boo
             click.echo(json.dumps(body, indent=2))
             return Exit.DONE
         submitted = submit(cluster, body, key or new_key(), tell=_note)
-        _say(submitted, _wish(submission, typed, "parsable"), as_json=options.as_json)
+        wishes = {name: _wish(submission, typed, name) for name in ("parsable", "quiet")}
+        _say(submitted, **wishes, as_json=options.as_json)
         if _wish(submission, typed, "wait"):
             return _follow(cluster, submitted.job_id, as_json=options.as_json)
     return Exit.DONE
@@ -126,12 +127,12 @@ def _note(text: str) -> None:
         click.echo(f"{click.style('Note:', fg='yellow')} {text}", err=True)
 
 
-def _say(submitted: Submitted, parsable: bool, *, as_json: bool) -> None:
+def _say(submitted: Submitted, *, parsable: bool, quiet: bool, as_json: bool) -> None:
     if submitted.message:
         click.echo(printable(submitted.message, 4096), err=True)
     if as_json:
         click.echo(json.dumps({"job_id": submitted.job_id, "replayed": submitted.replayed}))
     elif parsable:
         click.echo(str(submitted.job_id))
-    else:
+    elif not quiet:
         click.echo(f"Submitted batch job {submitted.job_id}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.client.submit.parsing import PARSERS, Unreadable
+from gateway.client.submit.rivals import counting
 from gateway.client.submit.table import Field
 from gateway.client.submit.words import Given, wrong_at
 from gateway.client.trouble import Trouble, printable
@@ -18,9 +19,8 @@ _NOT_SET = 65_534
 
 def describe(given: Iterable[Given], version: int, now: float) -> dict[str, Any]:
     """What comes later goes over what came before. Raises Trouble for the first that cannot be translated."""
-    latest = {one.option.name: one for one in given}
     job: dict[str, Any] = {}
-    for one in latest.values():
+    for one in counting(given):
         if one.option.why:
             raise Trouble(
                 wrong_at(one.place),

@@ -23,7 +23,7 @@ _LOCAL = {
     "export": "Which of this machine's variables are sent: none by default. ALL sends every one.",
     "ignore-pbs": "Nothing: #PBS lines are never read.",
     "parsable": "Prints the id alone.",
-    "quiet": "Nothing more is said anyway.",
+    "quiet": "Prints no `Submitted batch job`. `--parsable` and `--json` print, where sbatch is silent.",
     "verbose": "Nothing more is said; `--dry-run` prints what would be sent.",
     "wait": "Follows the job and exits with its code.",
     "wrap": "The command is the script.",

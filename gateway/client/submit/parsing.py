@@ -22,6 +22,7 @@ _ARRAY = re.compile(
     r"\d{1,9}(?:-\d{1,9}(?::\d{1,9})?)?(?:,\d{1,9}(?:-\d{1,9}(?::\d{1,9})?)?)*(?:%\d{1,9})?"
 )
 _SIGNAL = re.compile(r"(?:([RB]{1,2}):)?([A-Za-z0-9]{1,10})(?:@(\d{1,5}))?")
+_SIGNAL_FLAGS = {"B": "BATCH_JOB", "R": "RESERVATION_JOB"}
 _DEFAULT_WARNING_SECONDS = 60
 _MAIL = (
     "BEGIN",
@@ -179,12 +180,16 @@ def gres(value: str, _now: float) -> str:
 
 
 def signal(value: str, _now: float) -> Mapping[str, Any]:
-    """[R][B]:signal[@seconds]: 60 seconds before the end where it does not say."""
+    """[R][B]:signal[@seconds]: 60 seconds before the end where it does not say.
+
+    R is for jobs of a reservation that may be preempted. With these flags slurmctld of 24.11 and 26.05 refuses
+    R where nothing may be preempted, as it refuses sbatch's (measured).
+    """
     found = _SIGNAL.fullmatch(value)
     if not found:
         raise Unreadable("a signal such as USR1@120 or B:TERM@60")
     seconds = int(found[3]) if found[3] else _DEFAULT_WARNING_SECONDS
-    flags = ["BATCH_JOB"] if "B" in (found[1] or "") else []
+    flags = [flag for letter, flag in _SIGNAL_FLAGS.items() if letter in (found[1] or "")]
     made = {
         "kill_warning_signal": found[2].upper().removeprefix("SIG"),
         "kill_warning_delay": {"set": True, "infinite": False, "number": seconds},

@@ -124,6 +124,17 @@ async def test_a_filter_that_no_item_can_answer_is_refused(way: Any) -> None:
             assert body == listed()
 
 
+async def test_a_state_in_words_of_no_state_is_refused(way: Any) -> None:
+    """Recorded of the accounting of 20.11, where RUNNING is Priority: nothing would be found, as if nothing ran."""
+    recorded = [{"job_id": one, "state": {"current": "Priority"}} for one in (1, 2)]
+    with pytest.raises((Denied, FilterUnknown)) as raised:
+        await way(listed(*recorded), only(state="RUNNING"))
+    assert "state" in getattr(raised.value, "detail", str(raised.value))
+    known = {"job_id": 3, "state": {"current": ["COMPLETED"]}}
+    cut, told = await way(listed(*recorded, known), only(state="RUNNING"))
+    assert (orjson.loads(cut)["jobs"], told["gateway-total"]) == ([], "0")
+
+
 async def test_items_without_a_name_are_the_callers_by_their_number(way: Any) -> None:
     """As 20.11 writes them; the caller has the number 1000."""
     body = listed(job(1, user_name="", user_id=1000), job(2, user_name="", user_id=1001))
