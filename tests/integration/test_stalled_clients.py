@@ -251,9 +251,9 @@ def test_idle_connections_that_stop_slurmrestd_do_not_stop_the_gateway(
 
 def answers_directly(release: SlurmRelease, target: str) -> bool:
     """Whether slurmrestd itself answers a new connection within two seconds, whatever it says."""
-    with socket.create_connection(("127.0.0.1", release.ports["slurmrestd"]), 2) as client:
-        client.sendall(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
-        try:
+    try:
+        with socket.create_connection(("127.0.0.1", release.ports["slurmrestd"]), 2) as client:
+            client.sendall(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
             return client.recv(16).startswith(b"HTTP/1.1 ")
-        except TimeoutError:
-            return False
+    except TimeoutError:  # of the connection too, where the queue is full
+        return False
