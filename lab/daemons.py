@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.layout import Layout
 from lab.processes import Recorded
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 def answers_on_port(port: int) -> bool:

@@ -22,7 +22,7 @@ from lab.processes import CLEAN_ENVIRONMENT, LabError, Launch, Recorded, execute
 from lab.slurm import SlurmRelease
 from lab.toml_text import Settings, merged, to_toml
 
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 MACHINE_USER = "carol"
 
 
@@ -247,7 +247,7 @@ class GatewayProcess:
         lines = [json.loads(line) for line in self.audit_file.read_text().splitlines()]
         return [line for line in lines if line["event"] in ("end", "denied")]
 
-    def audit_record(self, request_id: str, seconds: float = 5.0) -> dict[str, Any]:
+    def audit_record(self, request_id: str, seconds: float = 60.0) -> dict[str, Any]:
         """The record of one request, which may be written a moment after the answer. LabError when there is none."""
         deadline = time.monotonic() + seconds
         while True:

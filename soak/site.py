@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab import mounts, places
-from lab.gateway import GatewayProcess, settings_for
+from lab.gateway import GatewayProcess, audit_sink, settings_for
 from lab.identity_provider import IdentityProvider
 from lab.ports import free_port
 from lab.processes import wait_until
@@ -48,7 +48,7 @@ class Site:
             base,
             {
                 "server": {"state_directory": str(self.disk / "state")},
-                "audit": {"sinks": [{"type": "file", "path": str(self.audit_file)}]},
+                "audit": {"sinks": [audit_sink(self.audit_file)]},
                 "limit": {
                     "rates": dict.fromkeys(CLASSES, NEVER),
                     "failed_authentications": NEVER,

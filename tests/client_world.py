@@ -129,7 +129,7 @@ def asked(scripted: ScriptedGateway) -> Iterator[Gateway]:
     def current(*, refused: str = "") -> str:
         return f"{token}-renewed" if refused else token
 
-    with httpx2.Client(timeout=5, follow_redirects=False) as http:
+    with httpx2.Client(timeout=60, follow_redirects=False) as http:
         yield Gateway(Place(scripted.url), http, current, scripted.pauses.append)
 
 

@@ -32,6 +32,7 @@ REGION = "eu-central-1"
 _POLL_SECONDS = 0.02
 """How long the pages take to notice that they shall end."""
 _PASSWORD = "Canary-passw0rd"
+_PATIENCE_SECONDS = 60.0
 
 
 class Refused(Exception):
@@ -95,7 +96,9 @@ class CognitoPool:
             "Content-Type": "application/x-amz-json-1.1",
             "Authorization": f"AWS4-HMAC-SHA256 Credential=test/{scope}",
         }
-        answer = httpx2.post(self._url, headers=headers, json=arguments, trust_env=False)
+        answer = httpx2.post(
+            self._url, headers=headers, json=arguments, trust_env=False, timeout=_PATIENCE_SECONDS
+        )
         if answer.status_code != 200:
             raise Refused(answer.text)
         return dict(answer.json()) if answer.content else {}
@@ -117,7 +120,7 @@ def moto_pool() -> Iterator[CognitoPool]:
             return False
 
     try:
-        wait_until(answers, 30, "moto")
+        wait_until(answers, 120, "moto")
         yield CognitoPool(url)
     finally:
         server.terminate()

@@ -121,7 +121,7 @@ def work(
     """One run-folder with --once, in no time. Raises Trouble."""
     places = Places(folder)
     places.prepare()
-    with httpx2.Client(timeout=5, follow_redirects=False) as http:
+    with httpx2.Client(timeout=60, follow_redirects=False) as http:
         gateway = Gateway(Place(url), http, lambda refused="": "token-of-a-test")
         terms = Terms(whose, {})
         wishes = Wish(**{"settle_seconds": 0.5, "once": True, **wish})

@@ -23,7 +23,9 @@ from tests.configurations import ends_in, lines_in, usable
 from tests.forked import Forked, Process, run_forked
 
 PROGRAM = Path(sys.executable).parent / "slurm-gateway"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+PATIENCE_SECONDS = 60.0
+"""For what comes at once on a machine that is not busy."""
 AUTHORITY = trustme.CA()
 PROBLEM = "application/problem+json"
 READ = "/slurm/v0.0.42/diag"
@@ -82,7 +84,9 @@ class Served:
 
     def operations(self, path: str) -> tuple[int, bytes]:
         """(status, body) from the operations listener."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.operations_port, timeout=5)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.operations_port, timeout=PATIENCE_SECONDS
+        )
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -95,8 +99,10 @@ class Served:
     def connect(self, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
         """A connection of its own to the public listener."""
         if tls is not None:
-            return http.client.HTTPSConnection("localhost", self.port, context=tls, timeout=15)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+            return http.client.HTTPSConnection(
+                "localhost", self.port, context=tls, timeout=PATIENCE_SECONDS
+            )
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
 
     def ask(
         self, path: str, token: str | None = None, **headers: str
@@ -143,7 +149,9 @@ class Served:
         """Send a signal."""
         os.kill(self.pid, number)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> int:
+    def stop(
+        self, number: signal.Signals = signal.SIGTERM, seconds: float = PATIENCE_SECONDS
+    ) -> int:
         """Signal it and wait for the end; the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -152,7 +160,7 @@ class Served:
             self.process.send_signal(number)
         return self.process.wait(seconds)
 
-    def await_log(self, text: str, seconds: float = 10.0) -> None:
+    def await_log(self, text: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until the log holds a text."""
         end = time.monotonic() + seconds
         while text not in self.log:
@@ -201,7 +209,7 @@ class UnixConnection(http.client.HTTPConnection):
     """HTTP over a UNIX socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=15)
+        super().__init__("localhost", timeout=PATIENCE_SECONDS)
         self._path = path
 
     def connect(self) -> None:
@@ -254,7 +262,7 @@ class SlowSlurm:
         with connection, suppress(OSError):  # a gateway that was killed reads no answer
             if b"\r\n\r\n" in connection.recv(65536):
                 self.asked.set()
-                self.go.wait(30)
+                self.go.wait(2 * PATIENCE_SECONDS)
                 head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
                 connection.sendall(head + b"Content-Length: 10\r\n\r\n" + b'{"late":1}')
                 connection.recv(1)
@@ -279,5 +287,5 @@ class Asking:
             self.outcome = error
 
     def wait(self) -> Any:
-        self._thread.join(20)
+        self._thread.join(PATIENCE_SECONDS + 10)
         return self.outcome

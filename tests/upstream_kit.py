@@ -70,7 +70,7 @@ class Client:
 
     def __init__(self, url: str, **options: Any) -> None:
         address = Address.parse(url)
-        patience = options.pop("patience", Patience(5, 5, 5))
+        patience = options.pop("patience", Patience(60, 60, 60))
         prompt_seconds = options.pop("prompt_seconds", 4.0)
         settings = {
             "connections": 8,
@@ -100,7 +100,7 @@ async def upstream(
             await client.slurmrestd.close()
 
 
-async def settled(condition: Callable[[], object], seconds: float = 3.0) -> None:
+async def settled(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for something that happens in the background; fails if it does not."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # what is waited for knows no events

@@ -20,6 +20,7 @@ from lab.progress import Progress
 
 AUDIENCE = "https://localhost:8443"
 SCOPE = "slurm"
+_READY_SECONDS = 120.0
 CLI_CLIENT, WEB_CLIENT, MACHINE_CLIENT = "slurm-cli", "slurm-web", "nightly-pipeline"
 CLI_CALLBACK = "http://127.0.0.1/callback"
 WEB_NAME = "lab"
@@ -140,7 +141,7 @@ class IdentityProvider:
                 self.log,
                 environment,
             )
-            self._process.await_answer(self._answers, 20, self.log)
+            self._process.await_answer(self._answers, _READY_SECONDS, self.log)
         return True
 
     def down(self) -> bool:

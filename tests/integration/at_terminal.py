@@ -17,7 +17,7 @@ from lab.processes import CLEAN_ENVIRONMENT
 from tests.integration.browsing import HttpBrowser, Page
 
 PROGRAM = Path(sys.executable).with_name("slurm-gateway")
-_SECONDS = 60.0
+_SECONDS = 180.0
 _ADDRESS = re.compile(r"https?://localhost:\d+/\S+")
 _INPUT = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
 _FORM = re.compile(r'<form[^>]*action="([^"]*)"')

@@ -67,7 +67,7 @@ class Breaking:
     def _hold(self, fate: Break) -> None:
         if fate in (Break.HELD_BEFORE, Break.HELD_AFTER):
             self.held.set()
-            self.go_on.wait(30)
+            self.go_on.wait(60)
 
     def close(self) -> None:
         """No new connections; what is held goes on."""

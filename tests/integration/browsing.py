@@ -117,7 +117,7 @@ class HttpBrowser:
                 request.add_header(name, value)
         self._redirects.stop_at = stop_at
         try:
-            answer = self._opener.open(request, timeout=20)
+            answer = self._opener.open(request, timeout=60)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:

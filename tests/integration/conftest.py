@@ -217,7 +217,7 @@ def _start(
 
 
 def _stop(process: GatewayProcess) -> None:
-    with suppress(OSError), urlopen(f"{process.operations_url}/metrics", timeout=5) as metrics:  # noqa: S310 (http, ours)
+    with suppress(OSError), urlopen(f"{process.operations_url}/metrics", timeout=60) as metrics:  # noqa: S310 (http, ours)
         keep_answer(process.folder, metrics.read())
     process.stop()
 

@@ -63,7 +63,7 @@ def connect(gateway: Served, receive_bytes: int = 0) -> ssl.SSLSocket:
     plain = socket.socket()
     if receive_bytes:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    plain.settimeout(30)
+    plain.settimeout(60)
     plain.connect(("127.0.0.1", gateway.port))
     return _tls().wrap_socket(plain, server_hostname="localhost")
 
@@ -104,7 +104,7 @@ def gauge(gateway: Served, name: str) -> float:
     return float(found[1])
 
 
-def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for what happens in another process; fails if it does not."""
     end = time.monotonic() + seconds
     while not condition():

@@ -14,7 +14,7 @@ from lab.machine import MachineLacksError
 from lab.progress import Progress
 
 PROGRAM = "/usr/bin/chromium"
-PATIENCE_MILLISECONDS = 30_000
+PATIENCE_MILLISECONDS = 60_000
 """Until a page shows what it should, on a machine that other tests share."""
 FETCH = """async (path) => { const a = await fetch(path, {headers: {accept: "application/json"}});
 return [a.status, await a.text()]; }"""

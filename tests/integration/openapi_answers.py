@@ -136,11 +136,9 @@ class Site:
             "node": self.release.run("sinfo", "-h", "-N", "-o", "%N").split()[0],
             "partition": self.release.run("sinfo", "-h", "-o", "%R").split()[0],
         }
-        held = re.findall(r"^(\d+) PENDING", self._squeue(), re.MULTILINE)
-        running = re.findall(r"^(\d+) RUNNING", self._squeue(), re.MULTILINE)
-        done = re.findall(
-            r"^(\d+) (?:COMPLETED|FAILED)", self._squeue("--states=all"), re.MULTILINE
-        )
+        held = self._own_first(r"^(\d+) PENDING", self._squeue())
+        running = self._own_first(r"^(\d+) RUNNING", self._squeue())
+        done = self._own_first(r"^(\d+) (?:COMPLETED|FAILED)", self._squeue("--states=all"))
         for version in sorted(documented):
             for job in [*held[:1], *running[:1], *done[:1]]:
                 self.ask(version, "GET", f"/slurm/{version}/job/{job}")
@@ -151,6 +149,21 @@ class Site:
                 for job in done[:4] if "{done}" in read else [""]:
                     self.ask(version, "GET", f"/slurmdb/{version}/{read.format(done=job)}")
             self._change(version)
+
+    @property
+    def _own(self) -> set[str]:
+        """The numbers of the jobs that `fill` made."""
+        return {made.split(";")[0] for made in self._made}
+
+    def _own_first(self, pattern: str, listed: str) -> list[str]:
+        """The numbers that a pattern finds; whatever others submit, those of `fill` come before theirs."""
+        found = re.findall(pattern, listed, re.MULTILINE)
+        return sorted(found, key=lambda job: job not in self._own)
+
+    def _own_and_newest(self, jobs: list[Any]) -> list[Any]:
+        """Those of `fill`, and of others' only the newest: other tests have left hundreds behind."""
+        own = [one for one in jobs[:-MOST_JOBS] if str(one.get("job_id")) in self._own]
+        return own + jobs[-MOST_JOBS:]
 
     def _change(self, version: str) -> None:
         body = submission(version, "#!/bin/sh\nsleep 60\n")
@@ -166,8 +179,7 @@ class Site:
         path = target.partition("?")[0]
         whole = json.loads(answer.body) if "json" in kind and answer.body else None
         if isinstance(whole, dict) and isinstance(whole.get("jobs"), list):
-            # The newest are those of `fill`; other tests have left hundreds behind.
-            whole["jobs"] = whole["jobs"][-MOST_JOBS:]
+            whole["jobs"] = self._own_and_newest(whole["jobs"])
         kept = Answer(version, method, path, answer.status, whole, body)
         self.answers.append(kept)
         return kept

@@ -23,7 +23,7 @@ from lab.daemons import answers_on_port
 from lab.ports import free_port
 from lab.slurm import SlurmRelease
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 WAIT_SECONDS = 5.0
 END_SECONDS = 2.0
 

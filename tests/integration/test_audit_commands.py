@@ -75,6 +75,6 @@ def test_follow_shows_what_is_asked_while_it_runs(gateway: Served) -> None:
                 gateway.ask(READ, token_for("erin"))
                 gateway.ask(READ, token_for("dave"))
                 assert json.loads(process.stdout.readline())["user"] == "dave"
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()

@@ -109,7 +109,7 @@ def test_a_hit_is_in_the_audit_as_such_and_in_the_metrics(people: People) -> Non
     assert record["note"].startswith("answered from the cache, ")
     assert (record["status"], record["bytes_out"]) == (200, len(second.body))
     assert record["upstream_ms"] == 0
-    with urlopen(f"{alice.gateway.operations_url}/metrics", timeout=5) as metrics:  # noqa: S310 (http, ours)
+    with urlopen(f"{alice.gateway.operations_url}/metrics", timeout=60) as metrics:  # noqa: S310 (http, ours)
         told = metrics.read().decode().splitlines()
     assert 'slurm_gateway_cache_answers_total{outcome="hit"} 1.0' in told
     assert "slurm_gateway_cache_upstream_calls_total 1.0" in told

@@ -46,7 +46,7 @@ class World:
 
     async def visit(self, url: str, **query: str) -> httpx2.Response:
         """The same person at the pool's domain."""
-        async with httpx2.AsyncClient(verify=self.authority, trust_env=False) as client:
+        async with httpx2.AsyncClient(verify=self.authority, trust_env=False, timeout=60) as client:
             return await client.get(url, params=query or None)
 
     async def sign_in(self, browser: httpx2.AsyncClient) -> httpx2.Response:

@@ -15,7 +15,7 @@ from lab.identity_provider.provider import ACR
 from lab.processes import wait_until
 from lab.slurm import SlurmRelease
 from lab.submission import state_of, submission, user_of
-from tests.integration.in_chromium import at_the_provider, launched
+from tests.integration.in_chromium import PATIENCE_MILLISECONDS, at_the_provider, launched
 from tests.integration.test_sign_in import Site, make_site
 
 DOCS = "/docs"
@@ -45,7 +45,7 @@ def chromium() -> Iterator[Browser]:
 
 def new_context(chromium: Browser, site: Site, **options: Any) -> BrowserContext:
     made = chromium.new_context(ignore_https_errors=True, base_url=site.gateway.url, **options)
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(PATIENCE_MILLISECONDS)
     return made
 
 
@@ -314,7 +314,7 @@ def test_the_policy_holds_even_where_markup_gets_in(site: Site, page: Page) -> N
 
 def is_refused(frame: Frame) -> bool:
     """What stands in it in the end is Chromium's own page that says so."""
-    for _ in range(50):
+    for _ in range(300):
         if frame.url.startswith("chrome-error://"):
             return True
         frame.page.wait_for_timeout(100)

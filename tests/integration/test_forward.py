@@ -119,10 +119,10 @@ async def test_both_users_at_once_get_answers_for_themselves(slurm_release: Slur
         async def work(user: str) -> None:
             for _ in range(10):
                 slot = await slots.acquire(make_identity(subject=user))
-                grant = client.grant(user, "GET", "/jobs")._replace(slot=slot)
+                grant = client.grant(user, "GET", "/partitions")._replace(slot=slot)
                 found = await client.slurmrestd.send(grant)
                 assert found.head.status == 200
-                assert "jobs" in json.loads(await text_of(found))
+                assert "partitions" in json.loads(await text_of(found))
                 slot.release()
 
         await asyncio.gather(*(work(user) for user in ["alice", "bob"] * 4))

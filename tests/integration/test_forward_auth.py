@@ -94,7 +94,7 @@ class Site:
         """(status, headers, body) through nginx."""
         context = ssl.create_default_context(cafile=str(self.ca_file))
         connection = http.client.HTTPSConnection(
-            "localhost", self.port, context=context, timeout=30
+            "localhost", self.port, context=context, timeout=60
         )
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if token:
@@ -108,7 +108,7 @@ class Site:
 
     def records(self, request_id: str) -> list[dict[str, Any]]:
         """All lines of the audit of one request."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             found = [line for line in self.gateway.lines if line.get("request_id") == request_id]
             if found or time.monotonic() > end:
@@ -162,11 +162,11 @@ def with_nginx(site: Site) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def await_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while True:
         assert process.poll() is None, log.read_text()
         with suppress(OSError):

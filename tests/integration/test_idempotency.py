@@ -231,7 +231,7 @@ def test_a_gateway_killed_between_begin_and_answer_runs_nothing_twice(
     site.breaking.breaks.append(point)
     with ThreadPoolExecutor(1) as pool:
         cut = pool.submit(site.send, name, body)
-        assert site.breaking.held.wait(10)
+        assert site.breaking.held.wait(60)
         site.kill_gateway()
         with pytest.raises((OSError, http.client.HTTPException)):
             cut.result()
@@ -253,7 +253,7 @@ def test_a_client_that_hangs_up_finds_its_answer_stored(site: Site) -> None:
     }
     site.breaking.breaks.append(Break.HELD_AFTER)
     connection.request("POST", f"/slurm/{site.version}/job/submit", body, headers)
-    assert site.breaking.held.wait(10)
+    assert site.breaking.held.wait(60)
     connection.close()
     time.sleep(0.2)
     site.breaking.go_on.set()

@@ -40,6 +40,8 @@ SIZES = {"jobs": LARGE_BYTES, "partitions": 8 * MIB, "licenses": MIB}
 UPLOAD = "/slurmdb/v0.0.38/qos"
 """Its body is under no rules of roles, which read bodies of 16 MiB at the most."""
 FEW = {
+    "server": {"header_seconds": 60},
+    "receive": {"body_idle_seconds": 60},
     "forward": {"connections": 8},
     "authorize": {
         "roles": {
@@ -48,7 +50,10 @@ FEW = {
     },
     "limit": {"rates": {"admin": NEVER}},
 }
-"""Two for each identity, and memory for eight answers of 8 MiB that wait for their readers."""
+"""Two for each identity, and memory for eight answers of 8 MiB that wait for their readers.
+
+The deadlines are longer than 160 clients take to connect one after the other.
+"""
 
 Connect = Callable[..., ssl.SSLSocket]
 

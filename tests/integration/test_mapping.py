@@ -18,7 +18,7 @@ from lab.submission import submission
 pytestmark = pytest.mark.real
 StartGateway = Callable[..., GatewayProcess]
 NewProvider = Callable[..., IdentityProvider]
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 
 
 def diag(gateway: GatewayProcess, release: SlurmRelease, token: str) -> Answer:
@@ -43,7 +43,7 @@ def eventually(read: Callable[[], Any], wanted: object) -> None:
 
 def readyz(gateway: GatewayProcess) -> tuple[int, str]:
     parts = urlsplit(gateway.operations_url)
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=10)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=60)
     connection.request("GET", "/readyz")
     answer = connection.getresponse()
     body = answer.read().decode()

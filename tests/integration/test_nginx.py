@@ -17,6 +17,7 @@ from lab.gateway import GatewayProcess
 from lab.identity_provider import IdentityProvider
 from lab.ports import free_port
 from lab.slurm import SlurmRelease
+from tests.serving import START_SECONDS
 
 CONFIGURATION = Path(__file__).parent.parent.parent / "deploy/nginx/gateway.conf"
 
@@ -31,12 +32,12 @@ class Front:
 
     def connect(self) -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=str(self.ca_file))
-        return http.client.HTTPSConnection("localhost", self.port, context=context, timeout=30)
+        return http.client.HTTPSConnection("localhost", self.port, context=context, timeout=60)
 
     def ask_raw(self, request: bytes) -> bytes:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,
+            socket.create_connection(("127.0.0.1", self.port), timeout=60) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as secure,
         ):
             secure.sendall(request)
@@ -84,11 +85,12 @@ def front(
     await_port(port, process, folder / "error.log")
     yield Front(port, folder / "ca.crt", behind)
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(100):
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
         assert process.poll() is None, log.read_text()
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

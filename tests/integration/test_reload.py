@@ -234,7 +234,7 @@ def test_a_running_request_ends_under_the_rules_it_began_with(
     with served(tmp_path, {"forward": {"upstream": slow_slurm.url}}) as gateway:
         token = token_for("alice")
         asking = Asking(gateway, token)
-        assert slow_slurm.asked.wait(10)
+        assert slow_slurm.asked.wait(60)
         gateway.write(NOTHING)
         gateway.write(AWAY)
         assert gateway.run("reload").returncode == 0

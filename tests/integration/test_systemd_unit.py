@@ -5,7 +5,6 @@ systemd is not this machine's first process everywhere, so the restrictions are 
 judged by systemd-analyze alone.
 """
 
-import http.client
 import os
 import re
 import shutil
@@ -19,13 +18,14 @@ from pathlib import Path
 import pytest
 
 from lab import machine, packages
+from lab.gateway import audit_sink
 from lab.machine import MachineLacksError
 from lab.progress import Progress
 from lab.toml_text import Settings
 from tests.configurations import token_for
 from tests.integration.crowd import READ, read_on
 from tests.integration.marked_upstream import MarkedUpstream, is_made_of, marked_upstream
-from tests.serving import ENVIRONMENT, Served, trusting, write_pair
+from tests.serving import ENVIRONMENT, START_SECONDS, Served, trusting, write_pair
 
 ROOT = Path(__file__).parent.parent.parent
 UNIT = ROOT / "deploy/systemd/slurm-gateway.service"
@@ -122,7 +122,7 @@ class Confined(Served):
             self.process = subprocess.Popen(
                 self.command(*gateway), stdout=log, stderr=log, env=self.environment()
             )
-        end = time.monotonic() + 30
+        end = time.monotonic() + START_SECONDS
         while not self.answers():
             assert self.process.poll() is None, self.log
             assert time.monotonic() < end, self.log
@@ -160,7 +160,7 @@ def confined(upstream: MarkedUpstream, systemd: None) -> Iterator[Confined]:
     folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="gateway-"))
     folder.chmod(0o755)
     pair = write_pair(folder)
-    audit = {"audit": {"sinks": [{"type": "file", "path": str(folder / "logs/audit.jsonl")}]}}
+    audit = {"audit": {"sinks": [audit_sink(folder / "logs/audit.jsonl")]}}
     gateway = Confined(folder, {**pair, **audit, "forward": {"upstream": upstream.url}})
     try:
         yield gateway
@@ -176,7 +176,7 @@ def test_the_gateway_serves_and_reloads_under_the_units_restrictions(confined: C
     assert status["Uid"].split() == [str(UID)] * 4
     assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0" * 16}
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
-    connection = http.client.HTTPSConnection("localhost", confined.port, context=trusting())
+    connection = confined.connect(trusting())
     for path in (READ, "/slurm/v0.0.38/jobs"):
         answered, _, body = read_on(connection, path, token_for("alice"))
         assert answered == 200

@@ -96,14 +96,15 @@ def test_four_workers_admit_the_limit_together_within_one_percent(
 ) -> None:
     limit = {"limit": {"rates": {"read": "400/hour", "read-heavy": "400/hour"}}}
     with served(tmp_path, workers(store, 4, limit)) as gateway, ThreadPoolExecutor(8) as threads:
+        await_true(lambda: is_ready(gateway), "never ready")
         token = token_for("alice")
         jobs = [threads.submit(ask_often, gateway, token, 75) for _ in range(8)]
         codes = sum((job.result() for job in jobs), Counter[str]())
         assert abs(codes[ADMITTED] - 400) <= 4, codes
         assert codes == {ADMITTED: codes[ADMITTED], REFUSED: 600 - codes[ADMITTED]}
-        requests = series(gateway, "slurm_gateway_requests_total")
-        assert sum(requests.values()) == 600
-        assert len(requests) == 4, "all of them served"
+        requests = "slurm_gateway_requests_total"
+        await_true(lambda: sum(series(gateway, requests).values()) == 600, "not all counted")
+        assert len(series(gateway, requests)) == 4, "all of them served"
         assert len(descendants_of(gateway.pid)) == 4
 
 

@@ -11,7 +11,7 @@ from tests.configurations import token_for
 from tests.security.hostile_upstream import ANSWERS, LARGE_BYTES, own
 from tests.serving import Served
 
-READ_SECONDS = 20.0
+READ_SECONDS = 60.0
 _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)\r\n", re.IGNORECASE)
 _MARK = re.compile(rb"<([a-z]+) ([0-9]+)>")
 _RESET = struct.pack("ii", 1, 0)

@@ -16,7 +16,7 @@ from gateway.web.listening import bind
 from gateway.web.problems import render
 from gateway.web.server import Listener
 
-READ_SECONDS = 10.0
+READ_SECONDS = 60.0
 SLOW_SECONDS = 0.05
 
 

@@ -75,7 +75,7 @@ def test_aud_1_a_record_before_and_one_after_and_the_first_outlives_a_kill(
 ) -> None:
     with served(tmp_path, {"forward": {"upstream": slow.url}}) as gateway:
         asking = Asking(gateway, token_for("alice"))
-        assert slow.asked.wait(10)
+        assert slow.asked.wait(60)
         (begin,) = events(gateway.lines, "begin", "end")
         assert begin["event"] == "begin"
         gateway.stop(signal.SIGKILL)
@@ -111,7 +111,7 @@ def test_aud_2_an_end_that_cannot_be_written_stops_admission_and_comes_first_lat
     folder, changes = in_a_folder_of_its_own(tmp_path, slow.url)
     with served(tmp_path, changes) as gateway:
         asking = Asking(gateway, token_for("alice"))
-        assert slow.asked.wait(10)
+        assert slow.asked.wait(60)
         with unwritable(folder):
             slow.go.set()
             assert asking.wait()[0] == 200
@@ -136,7 +136,7 @@ def test_aud_3_a_sink_that_hangs_does_not_stall_another(tmp_path: Path, slow: Sl
             for _ in range(60):
                 began = time.monotonic()
                 assert gateway.ask(READ, token_for("alice"))[0] == 200
-                assert time.monotonic() - began < 1
+                assert time.monotonic() - began < 5
             assert is_ready(gateway)
     assert len(events(lines_in(tmp_path / "audit/audit.jsonl"), "end")) == 60
 

@@ -213,12 +213,12 @@ async def test_rl_9_a_store_that_fails_admits_nobody() -> None:
 def test_rl_10_what_is_dear_has_a_rate_of_its_own_and_waiting_has_an_end(tmp_path: Path) -> None:
     slow = SlowSlurm()
     changes: Settings = {
-        "limit": {"concurrent_per_identity": 2, "queue_seconds": 1},
+        "limit": {"concurrent_per_identity": 2, "queue_seconds": 5},
         "forward": {"upstream": slow.url, "connections": 4},
     }
     with served(tmp_path, changes) as gateway:
         holds = Asking(gateway, token_for("alice"))
-        assert slow.asked.wait(10)
+        assert slow.asked.wait(60)
         waits = Asking(gateway, token_for("alice"))
         eventually(lambda: b"slurm_gateway_queue_length 1" in gateway.operations("/metrics")[1])
         status, fields, body = gateway.ask(READ, token_for("alice"))

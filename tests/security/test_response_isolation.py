@@ -29,7 +29,7 @@ from tests.serving import Served, served
 USERS = ("alice", "bob", "carol")
 WORKERS = 8
 SEED = 20261121
-SHARING_SECONDS = 15.0
+SHARING_SECONDS = 60.0
 SETTINGS: Settings = {
     "limit": {
         "rates": {"read": "1000000/second", "read-heavy": "1000000/second"},

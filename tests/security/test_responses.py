@@ -79,7 +79,7 @@ async def test_an_answer_is_delivered_as_it_is_or_not_at_all(
     wanted: tuple[int, str] | str = case.get("code") or "cut"
     if "status" in case:
         wanted = (case["status"], case["body"])
-    async with upstream(playing(case, by_byte=by_byte), patience=Patience(5, 5, 5)) as (
+    async with upstream(playing(case, by_byte=by_byte), patience=Patience(60, 60, 60)) as (
         server,
         client,
     ):

@@ -156,7 +156,7 @@ class Client:
 
     async def answer(self) -> tuple[int, str, bytes]:
         """(status, request id, body)"""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 head, end, body = self.transport.written.partition(b"\r\n\r\n")
                 lines = head.decode().lower().split("\r\n")

@@ -133,6 +133,6 @@ def test_follow_prints_each_request_as_it_ends_over_a_rotation(tmp_path: Path) -
                 assert line in writer.lines
                 assert json.loads(process.stdout.readline())["request_id"] == f"r{number}"
                 path.rename(tmp_path / f"audit-{number}.jsonl")
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()

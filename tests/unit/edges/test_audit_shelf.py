@@ -111,6 +111,6 @@ def test_it_works_in_a_thread_and_goes_on_after_a_failure(folder: Path) -> None:
     shelf.put()
     hidden.rename(folder)
     shelf.put()
-    assert removed.wait(5)
+    assert removed.wait(60)
     shelf.close()
     assert told == [Removed(name(1), 1000, "keep_bytes")]

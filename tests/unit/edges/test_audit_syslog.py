@@ -60,7 +60,7 @@ class Listening:
     def messages(self, count: int) -> list[bytes]:
         """The first messages, by their counts."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(split(self.data)) >= count, 5)
+            assert self.changed.wait_for(lambda: len(split(self.data)) >= count, 60)
         return split(self.data)
 
 

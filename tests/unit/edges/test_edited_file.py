@@ -177,5 +177,5 @@ async def test_the_keeper_looks_without_being_asked(tmp_path: Path) -> None:
     path.write_text("new")
     os.utime(path, (1_000, 1_000))
     keeper = asyncio.create_task(file.keep_fresh())
-    await asyncio.wait_for(is_parsed.wait(), 10)
+    await asyncio.wait_for(is_parsed.wait(), 60)
     keeper.cancel()

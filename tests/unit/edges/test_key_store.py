@@ -84,9 +84,11 @@ async def test_whatever_was_said_to_be_kept_is_there_after_a_kill(tmp_path: Path
     process = subprocess.Popen(  # noqa: ASYNC220  # its output is read at the end
         command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
     )
-    await asyncio.sleep(1.5)
+    assert process.stdout is not None
+    first = [await asyncio.to_thread(process.stdout.readline) for _ in range(9)]
+    await asyncio.sleep(0.3)  # into the middle of some commit
     process.send_signal(signal.SIGKILL)
-    said = set(process.communicate()[0].decode().split())
+    said = set((b"".join(first) + process.communicate()[0]).decode().split())
     rows = sqlite3.connect(path).execute("SELECT key_hash FROM entry").fetchall()
     assert len(said) > 8
     assert said <= {key for (key,) in rows}

@@ -109,10 +109,10 @@ async def test_what_takes_its_time_is_no_refusal(slow_path: str) -> None:
     async def play(wire: Wire) -> None:
         seen = await wire.request()
         if seen is not None:
-            await asyncio.sleep(0.3 if seen.path == slow_path else 0)
+            await asyncio.sleep(1.2 if seen.path == slow_path else 0)
             await wire.send(answer(b'{"errors":[{"error_number":-1}]}', "500 X"))
 
-    async with upstream(play, prompt_seconds=0.15) as (server, client):
+    async with upstream(play, prompt_seconds=0.6) as (server, client):
         assert (await client.ask())[0] == 500
         assert len(server.seen) == (2 if slow_path == DIAG_PATH else 1)
         assert not client.slurmrestd.state.is_credential_refused

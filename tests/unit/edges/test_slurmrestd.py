@@ -320,7 +320,7 @@ async def test_an_answer_that_stops_in_the_middle_is_given_up() -> None:
 
 
 async def test_unused_connections_are_closed_in_time() -> None:
-    async with upstream(answering(echo), idle_seconds=0.2) as (server, client):
+    async with upstream(answering(echo), idle_seconds=1.0) as (server, client):
         client.pool.on_kept = lambda _connection, _lease: False
         await client.ask()
         assert server.live == 1

@@ -11,7 +11,7 @@ from tests.asgi_client import AsgiClient
 WAYS = pytest.mark.parametrize("offers", [("client",), ()], ids=["own protocol", "any server"])
 
 
-async def serve(client: AsgiClient, *, cuttable: bool, seconds: float = 0.3) -> str:
+async def serve(client: AsgiClient, *, cuttable: bool, seconds: float = 5.0) -> str:
     watch = ClientWatch(client_of(client.scope, client.receive, client.send))
     watch.is_cuttable = cuttable
     try:
@@ -31,7 +31,9 @@ async def test_a_client_that_hangs_up(
     cuttable: bool, outcome: str, offers: tuple[str, ...]
 ) -> None:
     client = AsgiClient(offers=offers)
-    serving = asyncio.create_task(serve(client, cuttable=cuttable))
+    serving = asyncio.create_task(
+        serve(client, cuttable=cuttable, seconds=5.0 if cuttable else 0.5)
+    )
     await asyncio.sleep(0.1)
     client.hang_up()
     assert await serving == outcome

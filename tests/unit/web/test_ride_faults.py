@@ -378,7 +378,7 @@ async def bother(at: Gateway, chance: random.Random, turns: int) -> None:
                 await asyncio.sleep(chance.choice((0, 0.0005, 0.002)))
                 raise ConnectionResetError
             for _ in range(count):
-                _, headers, _ = await asyncio.wait_for(caller.answer(), 5)
+                _, headers, _ = await asyncio.wait_for(caller.answer(), 60)
                 if headers.get("connection") == "close":
                     raise ConnectionResetError
         except (ConnectionError, asyncio.IncompleteReadError):

@@ -124,7 +124,7 @@ def comparable(record: AuditRecord) -> dict[str, Any]:
 @asynccontextmanager
 async def a_gateway(steps: list[Step], *, rides: bool) -> AsyncIterator[Gateway]:
     replies = [step.reply for step in steps if reaches_slurm(step)]
-    seats, patience = FairSlots(8, 100, 5.0), Patience(0.3, 0.3, 0.3)
+    seats, patience = FairSlots(8, 100, 5.0), Patience(1, 1, 1)
     async with gateway(playing(replies), seats=seats, patience=patience) as at:
         if not rides:
             at.world.serving = replace(at.world.serving, express=None)
@@ -161,14 +161,14 @@ async def answer_to(caller: Caller, *, has_answer: bool) -> tuple[int, dict[str,
         rest = b""
         while True:
             try:
-                rest += await asyncio.wait_for(caller.reader.readexactly(1), 0.2)
+                rest += await asyncio.wait_for(caller.reader.readexactly(1), 1)
             except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
                 break
         head, _, body = rest.partition(b"\r\n\r\n")
         names = {line.split(b":")[0].decode(): "" for line in head.split(b"\r\n")[1:]}
         return int(head.split(b" ")[1]), names | {"connection": "close"}, body
     try:
-        status, headers, body = await asyncio.wait_for(caller.answer(), 3)
+        status, headers, body = await asyncio.wait_for(caller.answer(), 60)
     except (asyncio.IncompleteReadError, ConnectionError):
         return CLOSED
     request_id = headers.pop("x-request-id")

@@ -55,7 +55,7 @@ async def _deaf_client(listener: Listener, request: bytes) -> socket.socket:
     return client
 
 
-async def _becomes_empty(things: Any, seconds: float = 5.0) -> None:
+async def _becomes_empty(things: Any, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while things():  # noqa: ASYNC110  # uvicorn tells nobody
             await asyncio.sleep(0.02)
