@@ -125,6 +125,8 @@ def test_an_id_is_shown_as_squeue_shows_it(members: dict[str, Any], shown: str) 
         ({"set": False, "infinite": False, "number": 0}, None),
         ({"set": False, "infinite": True, "number": 0}, math.inf),
         ({"number": 7}, None),
+        ({"set": True, "infinite": False, "number": 0xFFFFFFFE}, 0xFFFFFFFE),
+        ({"set": True, "infinite": False, "number": {"set": True, "number": 7}}, None),
         ({}, None),
     ],
 )
@@ -143,6 +145,17 @@ def test_a_number_has_one_meaning_in_every_version(value: object, meaning: float
 )
 def test_an_exit_status_has_one_meaning_in_every_version(status: object, meaning: object) -> None:
     assert read_exit(status) == meaning
+
+
+@pytest.mark.parametrize("value", [65534, 65535])
+def test_what_ends_the_numbers_of_16_bits_is_a_number_like_any_other(value: int) -> None:
+    """The 65,535th job runs, nobody has 65534 at many sites, and 64 GB of memory is next to it."""
+    told = {"set": True, "infinite": False, "number": value}
+    assert number(value) == number(told) == value
+    job = read_job({"job_id": value, "user_id": value, "priority": told, "time_limit": told})
+    assert (job.job_id, job.shown_id, job.user_id) == (value, str(value), value)
+    assert (job.priority, job.limit_minutes) == (value, value)
+    assert read_node({"name": "n", "state": ["IDLE"], "real_memory": value}).memory == value
 
 
 JSON = st.recursive(
