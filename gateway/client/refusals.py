@@ -23,6 +23,8 @@ _ON_THE_WAY = frozenset({*range(1000, 2000), *range(5000, 6000)})
 _SERVER_ERROR = 500
 _NEVER_SENT = frozenset({"rate-exceeded", "concurrency-exceeded", "busy", "shutting-down"})
 _LAST_PLAIN_ERROR = (0, None)
+_GONE = ("(2017)", "knows no job", "_handle_job_get: unknown job")
+"""ESLURM_INVALID_JOB_ID, our own sentence for an empty answer, and v0.0.36, which has no numbers."""
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -79,6 +81,11 @@ def explain_slurm(status: int, content: Mapping[str, Any]) -> Trouble:
         remedy = "try again in a moment; slurmctld may be restarting"
         return Trouble(Exit.UNAVAILABLE, f"Slurm says: {said}.", remedy, status=status)
     return Trouble(Exit.REFUSED_BY_SLURM, f"Slurm says: {said}.", status=status)
+
+
+def is_gone(trouble: Trouble) -> bool:
+    """Whether slurmctld said that it does not know the job, or nothing of it."""
+    return any(word in trouble.sentence for word in _GONE)
 
 
 def _numbers(content: Mapping[str, Any]) -> Iterator[int]:

@@ -6,11 +6,10 @@ from gateway.client.following import exit_code
 from gateway.client.job import LIVING, Job
 from gateway.client.opening import Cluster
 from gateway.client.record import Record, read_records
+from gateway.client.refusals import is_gone
 from gateway.client.runs.job import read_one
 from gateway.client.trouble import Exit, Trouble
 
-_GONE = ("(2017)", "knows no job")
-"""ESLURM_INVALID_JOB_ID, and our own sentence for an empty answer."""
 _NOT_KEPT = "The job is over; how it ended is not known: slurmctld forgot it, and the accounting has no end of it."
 
 
@@ -34,7 +33,7 @@ def how_it_ended(cluster: Cluster, job_id: int) -> Ending | None:
     try:
         jobs = read_one(cluster, str(job_id))
     except Trouble as trouble:
-        if any(word in trouble.sentence for word in _GONE):
+        if is_gone(trouble):
             return _in_the_accounting(cluster, job_id)
         raise _passing(trouble) from None
     if not all(job.is_over for job in jobs):

@@ -15,6 +15,7 @@ from gateway.client.following import exit_code
 from gateway.client.job import Job, read_exit, read_job
 from gateway.client.node import read_node, read_partition
 from gateway.client.record import read_records
+from gateway.client.runs.history import _fits as history_fits
 from gateway.client.trouble import Exit, Trouble
 from gateway.client.values import duration, hostlist, limit, number, whole
 from gateway.client.when import since, until
@@ -78,6 +79,15 @@ def test_the_accounting_is_the_same_in_every_version(answers: Any) -> None:
     assert {step.name for step in steps} == {"batch"}
     assert all(step.shown_id.endswith(".batch") for step in steps)
     assert all(step.shown_id.count(".") == 1 for step in steps)
+
+
+def test_a_record_of_a_task_is_found_by_all_of_its_ids() -> None:
+    content = {"job_id": 4714, "array": {"job_id": 4711, "task_id": {"set": True, "number": 3}}}
+    (task,) = read_records(content)
+    assert (task.shown_id, task.job_id) == ("4711_3", "4714")
+    for typed, fits in (("4711", True), ("4711_3", True), ("4714", True), ("4712", False)):
+        choice = make_choice(job_ids=[typed])
+        assert history_fits([task], choice, frozenset()) is fits
 
 
 @pytest.mark.parametrize(
