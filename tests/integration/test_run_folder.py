@@ -88,6 +88,33 @@ def terminal_at(site: GatewayProcess, folder: Path, provider: IdentityProvider) 
     return Terminal(folder / "home", site.ca_file, environment)
 
 
+def test_a_task_that_was_requeued_has_one_end(
+    slurm_release: SlurmRelease,
+    shared_gateway: StartGateway,
+    identity_provider: IdentityProvider,
+    tmp_path: Path,
+) -> None:
+    """The accounting has a record for each of its runs, and the first of them is no good end."""
+    terminal = terminal_at(shared_gateway(slurm_release), tmp_path, identity_provider)
+    jobs = Jobs(slurm_release, tmp_path / "jobs")
+    jobs.drop("array.sh", "#SBATCH --array=1-2 --requeue\nsleep 4")
+    work = terminal.start("run-folder", "--once", "--settle", "0", str(jobs.folder))
+    name = f"{jobs.prefix}-array.sh"
+
+    def shown(form: str) -> list[str]:
+        return slurm_release.run("squeue", "-h", "-t", "all", "-n", name, "-o", form).split()
+
+    wait_until(lambda: shown("%T") == ["RUNNING"] * 2, 30, "both tasks")
+    first = f"{jobs.ids('array.sh')[0]}_1"
+    slurm_release.run("scontrol", "requeue", first)
+    wait_until(lambda: f"{first}=PENDING" in shown("%i=%T"), 30, "the task to wait again")
+    slurm_release.run("scontrol", "update", f"JobId={first}", "StartTime=now")
+    stdout, stderr = work.communicate(timeout=SECONDS)
+    assert work.returncode == 0, (stdout, stderr)
+    answer = jobs.answer("done/array.sh")
+    assert (answer["state"], answer["exit_code"]) == ("COMPLETED", 0)
+
+
 def test_a_folder_is_worked_off_on_every_release(
     slurm_release: SlurmRelease,
     shared_gateway: StartGateway,

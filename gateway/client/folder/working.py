@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.client.facts import job_facts
-from gateway.client.folder.ending import Ending, how_it_ended
+from gateway.client.folder.ending import Ending, Silence, how_it_ended
 from gateway.client.folder.journal import Item, Journal, write_synced
 from gateway.client.folder.places import DONE, FAILED, RUNNING, Places
 from gateway.client.opening import Cluster
@@ -21,6 +21,8 @@ from gateway.client.trouble import Exit, Trouble, printable
 
 _KEY_SECONDS = 23 * 3600.0
 """The gateway promises for 24 hours that a key submits nothing twice."""
+_MOST_SILENCES = 45
+"""About ten minutes of asking, at the pace of run-folder."""
 _FOREVER_UNKNOWN = "outcome-unknown"
 _ANSWERS = frozenset({Exit.REFUSED_BY_SLURM, Exit.UNFIT_DATA, Exit.UNREADABLE_ANSWER})
 """What is said about the one job, or is no answer that another try would better."""
@@ -59,6 +61,8 @@ class Work:
         self._cluster = cluster
         self._terms = terms
         self._tell = tell
+        self._silences: dict[str, int] = {}
+        """How often the accounting had no word on a job that slurmctld has forgotten."""
 
     def check(self, item: Item) -> None:
         """Raises Trouble where somebody else has sent it: their key would be a new one to the gateway."""
@@ -167,10 +171,21 @@ class Work:
         return self._over(item, FAILED, trouble.facts())
 
     def _follow(self, item: Item) -> Item:
-        ending = how_it_ended(self._cluster, item.job_id)
+        try:
+            ending = how_it_ended(self._cluster, item.job_id)
+        except Silence as silence:
+            ending = self._after_silence(item, silence)
         if ending is None:
             return item
         return self._over(item, DONE if ending.is_good else FAILED, _facts(ending))
+
+    def _after_silence(self, item: Item, silence: Silence) -> Ending:
+        """What is known without the accounting, once it was asked often enough. Raises Trouble before."""
+        asked = self._silences[item.key] = self._silences.get(item.key, 0) + 1
+        if asked < _MOST_SILENCES:
+            raise silence
+        del self._silences[item.key]
+        return silence.otherwise
 
     def _over(self, item: Item, place: str, facts: Mapping[str, Any]) -> Item:
         """Its place is chosen once, so that a second try ends up there too."""
