@@ -92,7 +92,12 @@ def _silence(trouble: Trouble, otherwise: Ending) -> Trouble:
 
 
 def _passing(trouble: Trouble) -> Trouble:
-    """Of a job that was taken, slurmctld's other errors pass, and so do answers of strangers."""
+    """Of a job that was taken, slurmctld's other errors pass, and so do answers of strangers.
+
+    An API version that is gone does not come back.
+    """
+    if trouble.is_no_address:
+        return trouble
     if trouble.code in (Exit.REFUSED_BY_SLURM, Exit.UNREADABLE_ANSWER):
         return Trouble(Exit.UNAVAILABLE, trouble.sentence, trouble.remedy, status=trouble.status)
     return trouble

@@ -120,17 +120,24 @@ class Work:
             item = self._journal.note(item.key, sent_at=self._terms.now(), whose=self._terms.whose)
         cluster = Cluster(self._cluster.gateway, request["version"])
         try:
-            submitted = submit(cluster, request["body"], item.key, most_seconds=0)
+            submitted = submit(cluster, request["body"], _idempotency_key(item), most_seconds=0)
         except Trouble as trouble:
+            if trouble.is_no_address:
+                return self._without_address(item, trouble, request["version"])
             return self._unsubmitted(item, trouble)
         self._tell(item.name, f"submitted as job {submitted.job_id}")
         return self._journal.note(item.key, job_id=submitted.job_id)
 
     def _request(self, item: Item) -> dict[str, Any]:
-        """What is sent, word for word the same each time: with another body the key means another job."""
+        """What is sent, word for word the same each time: with another body the key means another job.
+
+        What was not sent with this key may be written anew, for the API version of today.
+        """
         file = self._places.request(item.key)
         if file.exists():
-            return _read_request(file.read_bytes(), str(file))
+            request = _read_request(file.read_bytes(), str(file))
+            if item.sent_at or request["version"] == self._cluster.version:
+                return request
         body = self._body(item)
         request = {"version": self._cluster.version, "body": body}
         write_synced(file, json.dumps(request).encode())
@@ -153,6 +160,13 @@ class Work:
         for note in notes:
             self._tell(item.name, f"note: {note}")
         return body
+
+    def _without_address(self, item: Item, trouble: Trouble, version: str) -> Item:
+        """slurmrestd serves this API version no more: nothing was read, and the key is used up by its answer."""
+        item = self._journal.note(item.key, sent_as=new_key(), sent_at=0.0)
+        if version == self._cluster.version:
+            raise trouble
+        return item
 
     def _unsubmitted(self, item: Item, trouble: Trouble) -> Item:
         if trouble.problem == _FOREVER_UNKNOWN and trouble.retry_after_seconds is None:
@@ -194,7 +208,7 @@ class Work:
             "file": os.fsencode(item.name).decode("utf-8", "replace"),
             "outcome": place,
             "job_id": item.job_id or None,
-            "idempotency_key": item.key,
+            "idempotency_key": _idempotency_key(item),
             **facts,
         }
         item = self._journal.note(item.key, place=f"{place}/{name}", answer=answer)
@@ -210,6 +224,10 @@ class Work:
         self._places.request(item.key).unlink(missing_ok=True)
         self._tell(item.name, f"{_sentence(item)} → {printable(item.place)}")
         return self._journal.note(item.key, filed=True)
+
+
+def _idempotency_key(item: Item) -> str:
+    return item.sent_as or item.key
 
 
 def _read_request(content: bytes, name: str) -> dict[str, Any]:
