@@ -40,8 +40,11 @@ def last_runs(cluster: Cluster, job_id: str) -> list[Record]:
 
 
 def _is_meant(record: Record, job_id: str) -> bool:
-    """A number means all that slurmdbd answers with it; 8_3 and 5+1 mean one record."""
-    return job_id == whole_id(job_id) or record.shown_id == job_id
+    """A number means all tasks and components too; 8_3 and 5+1 mean one record.
+
+    20.11 answers with requeued runs of other jobs as well (measured).
+    """
+    return job_id in (record.shown_id, record.job_id, whole_id(record.shown_id))
 
 
 def has_ended(record: Record) -> bool:

@@ -116,9 +116,21 @@ def test_v36_has_no_number_for_a_job_that_it_does_not_know(site: FolderGateway) 
     assert ended(site, "v0.0.36") == ("COMPLETED", 0, True, False)
 
 
+def test_a_requeued_run_of_another_job_is_not_this_jobs_end(site: FolderGateway) -> None:
+    """20.11 answers with such ones whatever job is asked for."""
+    site.tell(JOB, GONE)
+    other = {"job_id": 5, "array": {"job_id": 0}, "state": {"current": "1024"}}
+    own = {"job_id": 8, "state": {"current": "COMPLETED"}, "exit_code": {"return_code": 0}}
+    site.tell(RECORDS, Told(200, {"jobs": [other, own, {**other, "job_id": 9}]}))
+    assert ended(site) == ("COMPLETED", 0, True, False)
+
+
 @pytest.mark.parametrize(
     ("last", "place"),
-    [(Told(200, {"jobs": [run(1, "COMPLETED")]}), "done"), (Told(502, AWAY), "failed")],
+    [
+        (Told(200, {"jobs": [{"job_id": 1, "state": {"current": ["COMPLETED"]}}]}), "done"),
+        (Told(502, AWAY), "failed"),
+    ],
     ids=["back", "away for ever"],
 )
 def test_a_slurmdbd_is_waited_for_and_not_for_ever(
