@@ -67,28 +67,36 @@ def look_up(
     pause = patience.first_seconds
     began = now()
     while True:
-        if records := ended_runs(cluster, job_id):
-            return records
+        try:
+            if records := _ended(last_runs(cluster, job_id)):
+                return records
+        except Trouble as trouble:
+            if trouble.code is Exit.NOT_PERMITTED or trouble.is_no_address:
+                raise _untold(job_id, trouble.sentence) from None
         if now() - began > patience.away_seconds:
-            raise Trouble(
-                Exit.UNDECIDED,
-                f"Slurm knows no job {job_id} any more, and the accounting tells no end of it.",
-                f"ask again later: slurm-gateway history -j {job_id}",
-            )
+            raise _untold(job_id, "It tells no end of it.")
         sleep(pause)
         pause = min(pause * _SLOWER, patience.most_seconds)
 
 
 def ended_runs(cluster: Cluster, job_id: str) -> list[Record]:
-    """Nothing unless all of it has ended, and while nobody tells. Raises Trouble where one may not ask."""
+    """Nothing unless all of it has ended, and where nobody tells."""
     try:
-        records = last_runs(cluster, job_id)
-    except Trouble as trouble:
-        if trouble.code is not Exit.NOT_PERMITTED:
-            return []
-        sentence = f"Slurm knows no job {job_id} any more. Of the accounting: {trouble.sentence}"
-        raise Trouble(trouble.code, sentence, trouble.remedy, problem=trouble.problem) from None
+        return _ended(last_runs(cluster, job_id))
+    except Trouble:
+        return []
+
+
+def _ended(records: list[Record]) -> list[Record]:
     return records if all(map(has_ended, records)) else []
+
+
+def _untold(job_id: str, why: str) -> Trouble:
+    return Trouble(
+        Exit.UNDECIDED,
+        f"Slurm knows no job {job_id} any more. Of the accounting: {why}",
+        f"ask later or with another sign-in: slurm-gateway history -j {job_id}",
+    )
 
 
 def exit_code(jobs: list[Job]) -> int:
