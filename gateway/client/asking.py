@@ -18,7 +18,7 @@ from gateway.client.place import LOOPBACK, Place
 from gateway.client.refusals import explain_refusal, explain_slurm, retry_after_in
 from gateway.client.trouble import Exit, Trouble, printable
 
-_UNAUTHENTICATED, _TOO_MANY = 401, 429
+_UNAUTHENTICATED, _NOT_FOUND, _TOO_MANY = 401, 404, 429
 _TURNS, _LONGEST_TURN_SECONDS = 5, 10
 _FIRST_ERROR = 400
 _REDIRECTS = range(300, 400)
@@ -244,13 +244,23 @@ def _object(response: httpx2.Response) -> Mapping[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def _slurmrestds(said: str, status: int) -> Trouble:
+    is_no_address = status == _NOT_FOUND
+    remedy = "the cluster may serve this API version no more; call again" if is_no_address else ""
+    trouble = Trouble(
+        Exit.REFUSED_BY_SLURM, f"slurmrestd says {status}: {said}", remedy, status=status
+    )
+    trouble.is_no_address = is_no_address
+    return trouble
+
+
 def _unreadable(response: httpx2.Response, url: str) -> Trouble:
     """slurmrestd says some errors in a line of text; whatever else is no JSON is somebody's in between."""
     kind = printable(response.headers.get("content-type", "nothing that has a type"), 60)
     status = response.status_code
     if status not in _AWAY and status >= _FIRST_ERROR and kind.startswith("text/plain"):
         said = printable(response.text, 160)
-        return Trouble(Exit.REFUSED_BY_SLURM, f"slurmrestd says {status}: {said}", status=status)
+        return _slurmrestds(said, status)
     if status in _AWAY:
         code, remedy = Exit.UNAVAILABLE, "try again in a moment; a proxy says so in its stead"
     else:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gateway.client.arrays import is_named
 from gateway.client.job import LONG, SHORT, Job
 from gateway.client.trouble import Exit, Trouble, printable
 
@@ -45,9 +46,7 @@ class Choice:
             and _among(self.partitions, *job.partition.split(","))
             and _among(self.accounts, job.account)
             and _among(self.names, job.name)
-            and _among(
-                self.job_ids, str(job.job_id), job.shown_id, re.split(r"[_+]", job.shown_id)[0]
-            )
+            and (not self.job_ids or any(is_named(job, one) for one in self.job_ids))
         )
 
     def _fits_state(self, job: Job) -> bool:

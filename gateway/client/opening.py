@@ -13,11 +13,12 @@ from gateway.client.files import read_private, write_private
 from gateway.client.options import Options
 from gateway.client.place import Place, gateway_url
 from gateway.client.profiles import LOG_IN, Profile, Profiles, home_folder
+from gateway.client.refusals import explain_slurm, has_no_accounting
 from gateway.client.token_store import store_of
 from gateway.client.trouble import Exit, Trouble
 
 VERSION_FILE = "api-version.json"
-_NOT_FOUND = 404
+_NOT_FOUND, _BAD_GATEWAY = 404, 502
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ class Cluster:
 
     def get_accounting(self, path: str, parameters: Mapping[str, str]) -> Answer:
         """Read from slurmdbd: "/jobs". Raises Trouble."""
-        return self.gateway.ask("GET", f"/slurmdb/{self.version}{path}", parameters=parameters)
+        answer = self.gateway.ask("GET", f"/slurmdb/{self.version}{path}", parameters=parameters)
+        if has_no_accounting(answer.content):
+            raise explain_slurm(_BAD_GATEWAY, answer.content)
+        return answer
 
     def delete(self, path: str, parameters: Mapping[str, str]) -> Answer:
         """Cancel or signal. Raises Trouble."""

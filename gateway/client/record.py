@@ -29,6 +29,8 @@ class Record:
     """One line of sacct: a job, or one of its steps."""
 
     shown_id: str
+    job_id: str
+    """The job's own number, which a task or a component has too."""
     name: str
     user: str
     partition: str
@@ -51,7 +53,7 @@ def read_records(content: Mapping[str, Any]) -> list[Record]:
     job = _record(content, job_id, text(content.get("name")), is_step=False)
     steps = [
         _record(
-            {**step, "account": account},
+            {**step, "account": account, "job_id": content.get("job_id")},
             f"{job_id}.{_step_id(step)}",
             _step_name(step),
             is_step=True,
@@ -66,6 +68,7 @@ def _record(content: Mapping[str, Any], shown_id: str, name: str, *, is_step: bo
     times = content.get("time") or {}
     return Record(
         shown_id=shown_id,
+        job_id=text(content.get("job_id")),
         name=name,
         user="" if is_step else text(content.get("user")),
         partition="" if is_step else text(content.get("partition")),

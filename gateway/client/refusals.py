@@ -18,11 +18,14 @@ _REMEDIES = {
     "idempotency-key-reused": "leave --idempotency-key out, or use another key",
 }
 _UNDECIDED = frozenset({"outcome-unknown", "idempotency-in-progress"})
-_ON_THE_WAY = frozenset({*range(1000, 2000), *range(5000, 6000)})
-"""slurm_errno.h: slurmrestd did not get through to slurmctld, or not back."""
+_NO_ACCOUNTING = 7000
+_ON_THE_WAY = frozenset({*range(1000, 2000), *range(5000, 6000), _NO_ACCOUNTING})
+"""slurm_errno.h: slurmrestd did not get through to slurmctld or slurmdbd, or not back."""
 _SERVER_ERROR = 500
 _NEVER_SENT = frozenset({"rate-exceeded", "concurrency-exceeded", "busy", "shutting-down"})
 _LAST_PLAIN_ERROR = (0, None)
+_GONE = ("(2017)", "knows no job", "_handle_job_get: unknown job")
+"""ESLURM_INVALID_JOB_ID, our own sentence for an empty answer, and v0.0.36, which has no numbers."""
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -76,9 +79,19 @@ def explain_slurm(status: int, content: Mapping[str, Any]) -> Trouble:
     """What Slurm's own answer says is wrong."""
     said = "; ".join(slurm_errors(content)) or f"an error without a word (HTTP {status})"
     if status >= _SERVER_ERROR and not _ON_THE_WAY.isdisjoint(_numbers(content)):
-        remedy = "try again in a moment; slurmctld may be restarting"
+        remedy = "try again in a moment; slurmctld or slurmdbd may be restarting"
         return Trouble(Exit.UNAVAILABLE, f"Slurm says: {said}.", remedy, status=status)
     return Trouble(Exit.REFUSED_BY_SLURM, f"Slurm says: {said}.", status=status)
+
+
+def has_no_accounting(content: Mapping[str, Any]) -> bool:
+    """Whether slurmrestd did not get through to slurmdbd, whatever the status: 22.05 says so with 200 (measured)."""
+    return _NO_ACCOUNTING in _numbers(content)
+
+
+def is_gone(trouble: Trouble) -> bool:
+    """Whether slurmctld said that it does not know the job, or nothing of it."""
+    return any(word in trouble.sentence for word in _GONE)
 
 
 def _numbers(content: Mapping[str, Any]) -> Iterator[int]:

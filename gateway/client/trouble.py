@@ -53,6 +53,8 @@ class Trouble(Exception):
         """Whether what was asked certainly never reached Slurm."""
         self.is_strangers = False
         """Whether neither the gateway nor Slurm said it, but somebody in between."""
+        self.is_no_address = False
+        """Whether slurmrestd does not serve what was asked for, as after an upgrade that drops an API version."""
         self.retry_after_seconds: float | None = None
         """When to ask again, where the gateway says so."""
 

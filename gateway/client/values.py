@@ -6,8 +6,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_INFINITE = frozenset({-1, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF})
-_UNSET = frozenset({-2, 0xFFFE, 0xFFFFFFFE, 0xFFFFFFFFFFFFFFFE})
+_INFINITE = frozenset({-1, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF})
+_UNSET = frozenset({-2, 0xFFFFFFFE, 0xFFFFFFFFFFFFFFFE})
+"""Those of 16 bits are left out: 65534 and 65535 are ids of jobs and users, and no field that is read here has 16 bits
+and may be unset.
+"""
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 _NUMBERED = re.compile(r"(.*?)([0-9]+)")
 
@@ -21,12 +24,15 @@ def number(value: object) -> float | None:
     if isinstance(value, Mapping):
         if value.get("infinite"):
             return math.inf
-        return number(value.get("number")) if value.get("set") else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _plain(value.get("number")) if value.get("set") else None
+    found = _plain(value)
+    if found in _UNSET:
         return None
-    if value in _UNSET:
-        return None
-    return math.inf if value in _INFINITE else value
+    return math.inf if found in _INFINITE else found
+
+
+def _plain(value: object) -> float | None:
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else value
 
 
 def whole(value: object, otherwise: int = 0) -> int:

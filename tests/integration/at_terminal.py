@@ -31,6 +31,11 @@ class Typed:
     stdout: str
     stderr: str
 
+    @property
+    def output(self) -> str:
+        """All that it printed."""
+        return self.stdout + self.stderr
+
     def json(self) -> Any:
         return json.loads(self.stdout)
 

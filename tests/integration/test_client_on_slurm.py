@@ -49,6 +49,11 @@ class Jobs:
         self.made.append(out.strip().split(";")[0])
         return self.made[-1]
 
+    def tasks(self, array: str) -> list[str]:
+        """8_1=RUNNING, 8_[2-5]=PENDING."""
+        shown = ("squeue", "-h", "-t", "all", "-j", array, "-o", "%i=%T")
+        return self.release.run(*shown).split()
+
     def state(self, job_id: str) -> str:
         return self.release.run("squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T").strip()
 
@@ -188,6 +193,32 @@ def test_a_refused_cancel_is_seen_in_every_api_version(
         refused = terminal.type("cancel", held, "--api-version", version, **bob)
         assert refused.exit_code == 1, (version, refused)
         assert jobs.state(held) == "PENDING"
+
+
+def test_what_waits_of_an_array_is_cancelled_and_what_runs_goes_on(
+    terminal: Terminal, jobs: Jobs, slurm_release: SlurmRelease
+) -> None:
+    """Slurm takes an array's number for all of it; v0.0.36 has no other id for what waits, and refuses."""
+    array = jobs.submit("-J", "in-parts", "--array", "1-5%1")
+    wait_until(lambda: f"{array}_1=RUNNING" in jobs.tasks(array), 20, "its first task")
+    if slurm_release.api_versions[0] == "v0.0.36":
+        refused = terminal.type("cancel", "-n", "in-parts", "-t", "PENDING")
+        assert (refused.exit_code, len(jobs.tasks(array))) == (1, 2), refused
+    else:
+        assert terminal.type("job", f"{array}_3").exit_code == 0
+        one = terminal.type("cancel", f"{array}_3", "-n", "in-parts")
+        assert (one.exit_code, one.output) == (0, ""), one
+        waiting = f"{array}_[2,4-5%1]=PENDING"
+        assert sorted(jobs.tasks(array)) == sorted([f"{array}_1=RUNNING", waiting])
+        done = terminal.type("cancel", "-n", "in-parts", "-t", "PENDING")
+        assert (done.exit_code, done.output) == (0, "")
+        assert f"{array}_1=RUNNING" in jobs.tasks(array)
+        assert not [one for one in jobs.tasks(array) if "PENDING" in one]
+    done = terminal.type("cancel", "-n", "in-parts")
+    assert (done.exit_code, done.output) == (0, "")
+    assert not [one for one in jobs.tasks(array) if "PENDING" in one or "RUNNING" in one]
+    again = terminal.type("cancel", array)
+    assert (again.exit_code, again.output) == (0, ""), again
 
 
 def test_a_signal_reaches_the_job(terminal: Terminal, jobs: Jobs) -> None:

@@ -22,6 +22,8 @@ from tests.integration.at_terminal import Terminal
 from tests.integration.conftest import StartGateway
 
 FOLDER = "/tmp"  # noqa: S108 (the job's, which every user may write to)
+SERVED_NOWHERE = "v0.0.39"
+"""The gateway knows it, and no release of the lab has it."""
 SECONDS = 120
 MANY = 4
 SETTLE_SECONDS = 3.0
@@ -86,6 +88,53 @@ def terminal_at(site: GatewayProcess, folder: Path, provider: IdentityProvider) 
         "SLURM_GATEWAY_TOKEN": provider.token_for("alice"),
     }
     return Terminal(folder / "home", site.ca_file, environment)
+
+
+def test_an_api_version_that_slurm_has_no_more_fails_no_file(
+    slurm_release: SlurmRelease,
+    shared_gateway: StartGateway,
+    identity_provider: IdentityProvider,
+    tmp_path: Path,
+) -> None:
+    """As after an upgrade: it stops, and goes on with the file in another version."""
+    terminal = terminal_at(shared_gateway(slurm_release), tmp_path, identity_provider)
+    jobs = Jobs(slurm_release, tmp_path / "jobs")
+    jobs.drop("job.sh")
+    call = ("run-folder", "--once", "--settle", "0", str(jobs.folder))
+    stopped = terminal.type(*call, "--api-version", SERVED_NOWHERE)
+    assert (stopped.exit_code, jobs.ids("job.sh")) == (1, []), stopped
+    assert "call again" in stopped.stderr
+    assert [file.name for file in (jobs.folder / "running").iterdir()] == ["job.sh"]
+    done = terminal.type(*call)
+    assert done.exit_code == 0, done
+    assert jobs.ids("job.sh") == [str(jobs.answer("done/job.sh")["job_id"])]
+
+
+def test_a_task_that_was_requeued_has_one_end(
+    slurm_release: SlurmRelease,
+    shared_gateway: StartGateway,
+    identity_provider: IdentityProvider,
+    tmp_path: Path,
+) -> None:
+    """The accounting has a record for each of its runs, and the first of them is no good end."""
+    terminal = terminal_at(shared_gateway(slurm_release), tmp_path, identity_provider)
+    jobs = Jobs(slurm_release, tmp_path / "jobs")
+    jobs.drop("array.sh", "#SBATCH --array=1-2 --requeue\nsleep 4")
+    work = terminal.start("run-folder", "--once", "--settle", "0", str(jobs.folder))
+    name = f"{jobs.prefix}-array.sh"
+
+    def shown(form: str) -> list[str]:
+        return slurm_release.run("squeue", "-h", "-t", "all", "-n", name, "-o", form).split()
+
+    wait_until(lambda: shown("%T") == ["RUNNING"] * 2, 30, "both tasks")
+    first = f"{jobs.ids('array.sh')[0]}_1"
+    slurm_release.run("scontrol", "requeue", first)
+    wait_until(lambda: f"{first}=PENDING" in shown("%i=%T"), 30, "the task to wait again")
+    slurm_release.run("scontrol", "update", f"JobId={first}", "StartTime=now")
+    stdout, stderr = work.communicate(timeout=SECONDS)
+    assert work.returncode == 0, (stdout, stderr)
+    answer = jobs.answer("done/array.sh")
+    assert (answer["state"], answer["exit_code"]) == ("COMPLETED", 0)
 
 
 def test_a_folder_is_worked_off_on_every_release(

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
+from gateway.client.accounting import code_of, has_ended, last_runs, worst_of
 from gateway.client.following import exit_code
-from gateway.client.job import LIVING, Job
+from gateway.client.job import Job
 from gateway.client.opening import Cluster
-from gateway.client.record import Record, read_records
+from gateway.client.refusals import is_gone
 from gateway.client.runs.job import read_one
 from gateway.client.trouble import Exit, Trouble
 
-_GONE = ("(2017)", "knows no job")
-"""ESLURM_INVALID_JOB_ID, and our own sentence for an empty answer."""
 _NOT_KEPT = "The job is over; how it ended is not known: slurmctld forgot it, and the accounting has no end of it."
 
 
@@ -29,12 +28,24 @@ class Ending:
         return not self.error and self.exit_code == 0 and self.state == "COMPLETED"
 
 
+class Silence(Trouble):
+    """The accounting does not say it now, and maybe never will."""
+
+    def __init__(self, sentence: str, otherwise: Ending) -> None:
+        super().__init__(Exit.UNAVAILABLE, sentence)
+        self.otherwise = otherwise
+        """What is known without it."""
+
+
 def how_it_ended(cluster: Cluster, job_id: int) -> Ending | None:
-    """None while it goes on. Raises Trouble, with Exit.UNAVAILABLE where it is to be asked again."""
+    """None while it goes on. Raises Trouble, with Exit.UNAVAILABLE where it is to be asked again.
+
+    Silence is asked again for some time: a slurmdbd that is late or away is told later.
+    """
     try:
         jobs = read_one(cluster, str(job_id))
     except Trouble as trouble:
-        if any(word in trouble.sentence for word in _GONE):
+        if is_gone(trouble):
             return _in_the_accounting(cluster, job_id)
         raise _passing(trouble) from None
     if not all(job.is_over for job in jobs):
@@ -49,44 +60,44 @@ def how_it_ended(cluster: Cluster, job_id: int) -> Ending | None:
 def _with_forgotten_tasks(cluster: Cluster, job_id: int, known: Ending) -> Ending:
     """slurmctld forgets each task of an array by itself, maybe long before the last one ends."""
     try:
-        records = _records(cluster, job_id)
-    except Trouble:
+        records = last_runs(cluster, str(job_id))
+    except Trouble as trouble:
+        if trouble.code is not Exit.UNAVAILABLE:
+            return known
+        raise _silence(trouble, known) from None
+    worst = worst_of(filter(has_ended, records))
+    if worst is None or not code_of(worst):
         return known
-    ended = [one for one in records if one.state not in LIVING]
-    worst = max(ended, key=_code, default=None)
-    if worst is None or not _code(worst):
-        return known
-    return Ending(worst.state, _code(worst), known.jobs)
+    return Ending(worst.state, code_of(worst), known.jobs)
 
 
 def _in_the_accounting(cluster: Cluster, job_id: int) -> Ending:
+    not_kept = Ending("UNKNOWN", None, error=_NOT_KEPT)
     try:
-        records = _records(cluster, job_id)
+        records = last_runs(cluster, str(job_id))
     except Trouble as trouble:
-        if trouble.code is Exit.UNAVAILABLE:
-            raise
-        return Ending("UNKNOWN", None, error=_NOT_KEPT)
-    if not records or any(one.state in LIVING for one in records):
-        return Ending("UNKNOWN", None, error=_NOT_KEPT)
-    worst = max(records, key=_code)
-    return Ending(worst.state, _code(worst))
+        if trouble.code is not Exit.UNAVAILABLE:
+            return not_kept
+        raise _silence(trouble, not_kept) from None
+    worst = worst_of(records)
+    if worst is None or not all(map(has_ended, records)):
+        raise Silence("The accounting has no end of it yet.", not_kept)
+    return Ending(worst.state, code_of(worst))
 
 
-def _records(cluster: Cluster, job_id: int) -> list[Record]:
-    """The job, or all of its tasks or components, without steps. Raises Trouble."""
-    content = cluster.get_accounting(f"/job/{job_id}", {}).content
-    return [read_records(one)[0] for one in content.get("jobs") or []]
-
-
-def _code(record: Record) -> int:
-    """As `watch` has it: the script's own, and 1 where a signal or Slurm ended it, or nobody kept it."""
-    code, _, signal = record.exit_code.partition(":")
-    number = int(code) if code.isdigit() else 0
-    return number or int(record.state != "COMPLETED" or signal not in ("", "0"))
+def _silence(trouble: Trouble, otherwise: Ending) -> Trouble:
+    """What Slurm says of its accounting may be so for ever; a gateway comes back."""
+    is_slurms = trouble.status and not trouble.problem and not trouble.is_strangers
+    return Silence(trouble.sentence, otherwise) if is_slurms else trouble
 
 
 def _passing(trouble: Trouble) -> Trouble:
-    """Of a job that was taken, slurmctld's other errors pass, and so do answers of strangers."""
+    """Of a job that was taken, slurmctld's other errors pass, and so do answers of strangers.
+
+    An API version that is gone does not come back.
+    """
+    if trouble.is_no_address:
+        return trouble
     if trouble.code in (Exit.REFUSED_BY_SLURM, Exit.UNREADABLE_ANSWER):
         return Trouble(Exit.UNAVAILABLE, trouble.sentence, trouble.remedy, status=trouble.status)
     return trouble

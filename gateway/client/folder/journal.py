@@ -20,6 +20,8 @@ class Item:
 
     key: str
     """Its Idempotency-Key, and its name in the journal."""
+    sent_as: str = ""
+    """Its later Idempotency-Key, where the first one has an answer that says nothing of the job."""
     name: str = ""
     """What it was called when it was taken."""
     running: str = ""

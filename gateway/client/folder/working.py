@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.client.facts import job_facts
-from gateway.client.folder.ending import Ending, how_it_ended
+from gateway.client.folder.ending import Ending, Silence, how_it_ended
 from gateway.client.folder.journal import Item, Journal, write_synced
 from gateway.client.folder.places import DONE, FAILED, RUNNING, Places
 from gateway.client.opening import Cluster
@@ -21,6 +21,8 @@ from gateway.client.trouble import Exit, Trouble, printable
 
 _KEY_SECONDS = 23 * 3600.0
 """The gateway promises for 24 hours that a key submits nothing twice."""
+_MOST_SILENCES = 45
+"""About ten minutes of asking, at the pace of run-folder."""
 _FOREVER_UNKNOWN = "outcome-unknown"
 _ANSWERS = frozenset({Exit.REFUSED_BY_SLURM, Exit.UNFIT_DATA, Exit.UNREADABLE_ANSWER})
 """What is said about the one job, or is no answer that another try would better."""
@@ -59,6 +61,8 @@ class Work:
         self._cluster = cluster
         self._terms = terms
         self._tell = tell
+        self._silences: dict[str, int] = {}
+        """How often the accounting had no word on a job that slurmctld has forgotten."""
 
     def check(self, item: Item) -> None:
         """Raises Trouble where somebody else has sent it: their key would be a new one to the gateway."""
@@ -116,17 +120,24 @@ class Work:
             item = self._journal.note(item.key, sent_at=self._terms.now(), whose=self._terms.whose)
         cluster = Cluster(self._cluster.gateway, request["version"])
         try:
-            submitted = submit(cluster, request["body"], item.key, most_seconds=0)
+            submitted = submit(cluster, request["body"], _idempotency_key(item), most_seconds=0)
         except Trouble as trouble:
+            if trouble.is_no_address:
+                return self._without_address(item, trouble, request["version"])
             return self._unsubmitted(item, trouble)
         self._tell(item.name, f"submitted as job {submitted.job_id}")
         return self._journal.note(item.key, job_id=submitted.job_id)
 
     def _request(self, item: Item) -> dict[str, Any]:
-        """What is sent, word for word the same each time: with another body the key means another job."""
+        """What is sent, word for word the same each time: with another body the key means another job.
+
+        What was not sent with this key may be written anew, for the API version of today.
+        """
         file = self._places.request(item.key)
         if file.exists():
-            return _read_request(file.read_bytes(), str(file))
+            request = _read_request(file.read_bytes(), str(file))
+            if item.sent_at or request["version"] == self._cluster.version:
+                return request
         body = self._body(item)
         request = {"version": self._cluster.version, "body": body}
         write_synced(file, json.dumps(request).encode())
@@ -150,6 +161,13 @@ class Work:
             self._tell(item.name, f"note: {note}")
         return body
 
+    def _without_address(self, item: Item, trouble: Trouble, version: str) -> Item:
+        """slurmrestd serves this API version no more: nothing was read, and the key is used up by its answer."""
+        item = self._journal.note(item.key, sent_as=new_key(), sent_at=0.0)
+        if version == self._cluster.version:
+            raise trouble
+        return item
+
     def _unsubmitted(self, item: Item, trouble: Trouble) -> Item:
         if trouble.problem == _FOREVER_UNKNOWN and trouble.retry_after_seconds is None:
             return self._never_known(item)
@@ -167,10 +185,21 @@ class Work:
         return self._over(item, FAILED, trouble.facts())
 
     def _follow(self, item: Item) -> Item:
-        ending = how_it_ended(self._cluster, item.job_id)
+        try:
+            ending = how_it_ended(self._cluster, item.job_id)
+        except Silence as silence:
+            ending = self._after_silence(item, silence)
         if ending is None:
             return item
         return self._over(item, DONE if ending.is_good else FAILED, _facts(ending))
+
+    def _after_silence(self, item: Item, silence: Silence) -> Ending:
+        """What is known without the accounting, once it was asked often enough. Raises Trouble before."""
+        asked = self._silences[item.key] = self._silences.get(item.key, 0) + 1
+        if asked < _MOST_SILENCES:
+            raise silence
+        del self._silences[item.key]
+        return silence.otherwise
 
     def _over(self, item: Item, place: str, facts: Mapping[str, Any]) -> Item:
         """Its place is chosen once, so that a second try ends up there too."""
@@ -179,7 +208,7 @@ class Work:
             "file": os.fsencode(item.name).decode("utf-8", "replace"),
             "outcome": place,
             "job_id": item.job_id or None,
-            "idempotency_key": item.key,
+            "idempotency_key": _idempotency_key(item),
             **facts,
         }
         item = self._journal.note(item.key, place=f"{place}/{name}", answer=answer)
@@ -195,6 +224,10 @@ class Work:
         self._places.request(item.key).unlink(missing_ok=True)
         self._tell(item.name, f"{_sentence(item)} → {printable(item.place)}")
         return self._journal.note(item.key, filed=True)
+
+
+def _idempotency_key(item: Item) -> str:
+    return item.sent_as or item.key
 
 
 def _read_request(content: bytes, name: str) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """`history` -> what the accounting knows, as sacct prints it."""
 
 import json
-import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 import click
 
+from gateway.client.arrays import whole_id
 from gateway.client.choosing import Choice
 from gateway.client.opening import Cluster, open_cluster
 from gateway.client.options import Options
@@ -68,7 +68,7 @@ def _read(cluster: Cluster, first: float, users: list[str]) -> list[list[Record]
 
 def _read_named(cluster: Cluster, job_ids: Iterable[str]) -> list[list[Record]]:
     """Each asked for by itself: the accounting holds years."""
-    numbers = sorted({re.split(r"[_+]", one)[0] for one in job_ids}, key=int)
+    numbers = sorted({whole_id(one) for one in job_ids}, key=int)
     return [found for number in numbers for found in _found(cluster, f"/job/{number}", {})]
 
 
@@ -84,7 +84,7 @@ def _found(cluster: Cluster, path: str, asked: Mapping[str, str]) -> list[list[R
 
 def _fits(records: list[Record], choice: Choice, users: frozenset[str]) -> bool:
     job = records[0]
-    job_ids = {job.shown_id, job.shown_id.partition("_")[0], job.shown_id.partition("+")[0]}
+    job_ids = {job.shown_id, job.job_id, whole_id(job.shown_id)}
     return all(
         not wanted or not wanted.isdisjoint(found)
         for wanted, found in (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from gateway.client.arrays import may_have, whole_id
 from gateway.client.choosing import check_id
 from gateway.client.facts import job_facts
 from gateway.client.job import Job, read_job
@@ -31,12 +32,16 @@ def run(options: Options, job_id: str) -> int:
 
 
 def read_one(cluster: Cluster, job_id: str) -> list[Job]:
-    """The job, and all tasks or components with it. Raises Trouble where slurmctld does not know it."""
-    number = job_id.partition("+")[0]
-    content = cluster.get(f"/job/{number}").content
+    """The job, and all tasks or components with it. Raises Trouble where slurmctld does not know it.
+
+    A task is looked for among all of its array: asked for it, 22.05 knows none that waits, and newer
+    releases answer with the whole array (measured).
+    """
+    content = cluster.get(f"/job/{whole_id(job_id)}").content
     jobs = [read_job(one) for one in content.get("jobs") or []]
-    if "+" in job_id:
-        jobs = [job for job in jobs if job.shown_id == job_id]
+    if job_id != whole_id(job_id):
+        own = [job for job in jobs if job.shown_id == job_id]
+        jobs = own or [job for job in jobs if may_have(job, job_id)]
     if not jobs:
         raise Trouble(
             Exit.REFUSED_BY_SLURM,

@@ -13,6 +13,7 @@ import click
 
 from gateway.client.opening import Cluster, open_cluster
 from gateway.client.options import Options
+from gateway.client.refusals import is_gone
 from gateway.client.runs.watch import watch
 from gateway.client.submit.assembling import Submission, assemble, script_name
 from gateway.client.submit.job_file import is_json, read_job_file
@@ -52,11 +53,12 @@ def run(options: Options, words: Sequence[str], key: str | None, *, dry_run: boo
 
 
 def _follow(cluster: Cluster, job_id: int, *, as_json: bool) -> int:
-    """The job goes on, whatever ends the waiting."""
+    """The job goes on, whatever ends the waiting, unless slurmctld has forgotten it."""
     try:
-        return watch(cluster, str(job_id), as_json=as_json)
-    except (Trouble, KeyboardInterrupt):
-        click.echo(f"Job {job_id} goes on: slurm-gateway watch {job_id}", err=True)
+        return watch(cluster, str(job_id), as_json=as_json, is_known=True)
+    except (Trouble, KeyboardInterrupt) as ended:
+        if not (isinstance(ended, Trouble) and is_gone(ended)):
+            click.echo(f"Job {job_id} goes on: slurm-gateway watch {job_id}", err=True)
         raise
 
 

@@ -15,6 +15,7 @@ from gateway.client.following import exit_code
 from gateway.client.job import Job, read_exit, read_job
 from gateway.client.node import read_node, read_partition
 from gateway.client.record import read_records
+from gateway.client.runs.history import _fits as history_fits
 from gateway.client.trouble import Exit, Trouble
 from gateway.client.values import duration, hostlist, limit, number, whole
 from gateway.client.when import since, until
@@ -80,6 +81,15 @@ def test_the_accounting_is_the_same_in_every_version(answers: Any) -> None:
     assert all(step.shown_id.count(".") == 1 for step in steps)
 
 
+def test_a_record_of_a_task_is_found_by_all_of_its_ids() -> None:
+    content = {"job_id": 4714, "array": {"job_id": 4711, "task_id": {"set": True, "number": 3}}}
+    (task,) = read_records(content)
+    assert (task.shown_id, task.job_id) == ("4711_3", "4714")
+    for typed, fits in (("4711", True), ("4711_3", True), ("4714", True), ("4712", False)):
+        choice = make_choice(job_ids=[typed])
+        assert history_fits([task], choice, frozenset()) is fits
+
+
 @pytest.mark.parametrize(
     ("members", "shown"),
     [
@@ -125,6 +135,8 @@ def test_an_id_is_shown_as_squeue_shows_it(members: dict[str, Any], shown: str) 
         ({"set": False, "infinite": False, "number": 0}, None),
         ({"set": False, "infinite": True, "number": 0}, math.inf),
         ({"number": 7}, None),
+        ({"set": True, "infinite": False, "number": 0xFFFFFFFE}, 0xFFFFFFFE),
+        ({"set": True, "infinite": False, "number": {"set": True, "number": 7}}, None),
         ({}, None),
     ],
 )
@@ -143,6 +155,17 @@ def test_a_number_has_one_meaning_in_every_version(value: object, meaning: float
 )
 def test_an_exit_status_has_one_meaning_in_every_version(status: object, meaning: object) -> None:
     assert read_exit(status) == meaning
+
+
+@pytest.mark.parametrize("value", [65534, 65535])
+def test_what_ends_the_numbers_of_16_bits_is_a_number_like_any_other(value: int) -> None:
+    """The 65,535th job runs, nobody has 65534 at many sites, and 64 GB of memory is next to it."""
+    told = {"set": True, "infinite": False, "number": value}
+    assert number(value) == number(told) == value
+    job = read_job({"job_id": value, "user_id": value, "priority": told, "time_limit": told})
+    assert (job.job_id, job.shown_id, job.user_id) == (value, str(value), value)
+    assert (job.priority, job.limit_minutes) == (value, value)
+    assert read_node({"name": "n", "state": ["IDLE"], "real_memory": value}).memory == value
 
 
 JSON = st.recursive(

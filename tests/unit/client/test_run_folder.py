@@ -374,8 +374,13 @@ def test_a_task_that_slurmctld_forgot_counts_too(
     site.tell(JOB, Told(200, {"jobs": [task]}))
     if accounting is not None:
         records = [
-            {"job_id": 1, "state": {"current": state}, "exit_code": {"return_code": number}}
-            for state, number in accounting
+            {
+                "job_id": 1,
+                "array": {"job_id": 1, "task_id": task_id},
+                "state": {"current": state},
+                "exit_code": {"return_code": number},
+            }
+            for task_id, (state, number) in enumerate(accounting)
         ]
         site.tell("GET /slurmdb/v0.0.42/job/1", Told(200, {"jobs": records}))
     work(site.url, folder)
