@@ -146,9 +146,9 @@ def test_ctrl_c_between_two_requests_leaves_the_key(
 ) -> None:
     scripted.tell(SUBMIT, problem("upstream-timeout", 504, headers={"Retry-After": "30"}))
     environ = {**os.environ, **environment(scripted.url, tmp_path)}
-    with subprocess.Popen(
-        [PROGRAM, "submit", "--wrap", "true"], env=environ, stderr=subprocess.PIPE, text=True
-    ) as process:
+    listening = ("env", "--default-signal=INT")  # whoever was started in the background ignores it
+    call = [*listening, str(PROGRAM), "submit", "--wrap", "true"]
+    with subprocess.Popen(call, env=environ, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         wait_for(lambda: scripted.heard)
         said = process.stderr.readline()
