@@ -27,16 +27,23 @@ def last_runs(cluster: Cluster, job_id: str) -> list[Record]:
     """The job, or all of its tasks or components, or the one that is named, without steps. Raises Trouble.
 
     A requeued job has a record for each of its runs (measured on all releases), and so has another job of
-    the same number after a slurmctld that lost its state: the one that was submitted last counts.
+    the same number after a slurmctld that lost its state: what was submitted last counts, and where that is
+    of an array, an older job with the array's number is none of its tasks (measured on 24.11).
     """
     content = cluster.get_accounting(f"/job/{whole_id(job_id)}", {}).content
-    found: dict[str, Record] = {}
-    for one in content.get("jobs") or []:
-        record = read_records(one)[0]
-        known = found.get(record.shown_id)
-        if known is None or record.submitted >= known.submitted:
-            found[record.shown_id] = record
-    return [one for one in found.values() if _is_meant(one, job_id)]
+    records = [read_records(one)[0] for one in content.get("jobs") or []]
+    meant = sorted((one for one in records if _is_meant(one, job_id)), key=_submitted)
+    found = {one.shown_id: one for one in meant if _kind(one) == _kind(meant[-1])}
+    return list(found.values())
+
+
+def _submitted(record: Record) -> float:
+    return record.submitted
+
+
+def _kind(record: Record) -> str:
+    """A task, a component, or a job by itself."""
+    return next((mark for mark in "_+" if mark in record.shown_id), "")
 
 
 def _is_meant(record: Record, job_id: str) -> bool:

@@ -58,14 +58,18 @@ def how_it_ended(cluster: Cluster, job_id: int) -> Ending | None:
 
 
 def _with_forgotten_tasks(cluster: Cluster, job_id: int, known: Ending) -> Ending:
-    """slurmctld forgets each task of an array by itself, maybe long before the last one ends."""
+    """slurmctld forgets each task of an array by itself, maybe long before the last one ends.
+
+    Of those that it has, its own word counts: the accounting may be late.
+    """
+    shown = {job.shown_id for job in known.jobs}
     try:
         records = last_runs(cluster, str(job_id))
     except Trouble as trouble:
         if trouble.code is not Exit.UNAVAILABLE:
             return known
         raise _silence(trouble, known) from None
-    worst = worst_of(filter(has_ended, records))
+    worst = worst_of(one for one in records if has_ended(one) and one.shown_id not in shown)
     if worst is None or not code_of(worst):
         return known
     return Ending(worst.state, code_of(worst), known.jobs)

@@ -68,8 +68,32 @@ def test_of_a_task_that_was_requeued_the_last_run_counts(
     for records in ([first, last, other], [other, last, first]):
         site.tell(RECORDS, Told(200, {"jobs": records}))
         assert ended(site) == ("COMPLETED", 0, True, False)
-    site.tell(RECORDS, Told(200, {"jobs": [run(1, "COMPLETED"), run(1, "FAILED", submitted=200)]}))
+    site.tell(RECORDS, Told(200, {"jobs": [run(3, "COMPLETED"), run(3, "FAILED", submitted=200)]}))
     assert ended(site) == ("FAILED", 1, False, False)
+
+
+def test_of_tasks_that_slurmctld_has_its_own_word_counts(site: FolderGateway) -> None:
+    site.tell(JOB, Told(200, {"jobs": [task(1), task(2)]}))
+    site.tell(RECORDS, Told(200, {"jobs": [run(1, "FAILED"), run(2, "COMPLETED")]}))
+    assert ended(site) == ("COMPLETED", 0, True, False)
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_an_older_job_with_the_arrays_number_is_none_of_its_tasks(
+    site: FolderGateway, *, is_forgotten: bool
+) -> None:
+    """slurmctld counts from the beginning where it has lost its state; the accounting keeps what was."""
+    older = run(1, "CANCELLED", submitted=50) | {"array": {}}
+    site.tell(JOB, GONE if is_forgotten else Told(200, {"jobs": [task(1), task(2)]}))
+    records = [older, run(1, "COMPLETED"), run(2, "COMPLETED")]
+    site.tell(RECORDS, Told(200, {"jobs": records}))
+    assert ended(site) == ("COMPLETED", 0, True, False)
+    site.tell(
+        RECORDS,
+        Told(200, {"jobs": [run(1, "FAILED", submitted=50), older | {"time": {"submission": 90}}]}),
+    )
+    site.tell(JOB, GONE)
+    assert ended(site) == ("CANCELLED", 1, False, False)
 
 
 def test_a_gateway_that_is_away_when_the_accounting_is_asked_is_no_good_end(
