@@ -192,3 +192,14 @@ def main(url: str, root: str, how: str, at_once: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+
+
+def names(folder: Path) -> list[str]:
+    """Of all that is in it."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def answer_of(file: Path) -> dict[str, Any]:
+    """What `run-folder` wrote beside it."""
+    answer: dict[str, Any] = json.loads(file.with_name(f"{file.name}.answer.json").read_text())
+    return answer

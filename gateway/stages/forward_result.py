@@ -56,7 +56,10 @@ def stated_codes(body: bytes) -> tuple[int, ...] | None:
 
 
 def has_pinged(body: bytes) -> bool:
-    """Whether a daemon has answered a ping: `ping` or `pinged` up to v0.0.44, `responding` besides since v0.0.45."""
+    """Whether a daemon has answered a ping: `ping` (v0.0.36, v0.0.38), `pinged` (v0.0.40) or `responding` (v0.0.45).
+
+    With slurmctld down 24.11 and 26.05 answer 200 at once, older releases 500 after 9 s (measured).
+    """
     answer = _parsed(body)
     pings = _objects(answer.get("pings")) if isinstance(answer, dict) else ()
     return any(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.stages.forward_result import has_pinged
 from lab.gateway import Answer, GatewayProcess
 from lab.identity_provider import IdentityProvider
 from lab.slurm import SlurmRelease
@@ -13,6 +14,12 @@ from lab.submission import submission
 PAUSE = {"forward": {"breaker_pause_seconds": 20.0}}
 SHORT = {**PAUSE, "cache": {"enabled": True, "seconds": 0.01, "stale_seconds": 3600.0}}
 HEALED_SECONDS = 90.0
+
+
+def test_a_ping_that_reached_slurmctld_is_known_by_its_answer(slurm_release: SlurmRelease) -> None:
+    for version in slurm_release.api_versions:
+        status, body = slurm_release.request("slurm", "GET", f"/slurm/{version}/ping")
+        assert (status, has_pinged(body)) == (200, True), (version, body)
 
 
 @pytest.mark.disturbs_slurm

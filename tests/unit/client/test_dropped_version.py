@@ -9,7 +9,7 @@ import pytest
 
 from gateway.client.trouble import Trouble
 from tests.client_world import Told, problem, running_gateway
-from tests.folder_world import SUBMIT, FolderGateway, drop, work
+from tests.folder_world import SUBMIT, FolderGateway, answer_of, drop, names, work
 
 JOB = "GET /slurm/v0.0.42/job/1"
 
@@ -25,15 +25,6 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "jobs"
     made.mkdir(mode=0o700)
     return made
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def answer_of(file: Path) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(file.with_name(f"{file.name}.answer.json").read_text())
-    return answer
 
 
 NO_ADDRESS = Told(404, b"Unable find requested URL.", "text/plain")

@@ -18,7 +18,7 @@ from gateway.client.folder.journal import Journal
 from gateway.client.folder.places import Places
 from gateway.client.trouble import Exit, Trouble
 from tests.client_world import Told, problem, running_gateway
-from tests.folder_world import KILLED, SCRIPT, SUBMIT, FolderGateway, drop, work
+from tests.folder_world import KILLED, SCRIPT, SUBMIT, FolderGateway, answer_of, drop, names, work
 
 ROOT = Path(__file__).parents[3]
 JOB = "GET /slurm/v0.0.42/job/1"
@@ -36,15 +36,6 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "jobs"
     made.mkdir(mode=0o700)
     return made
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def answer_of(file: Path) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(file.with_name(f"{file.name}.answer.json").read_text())
-    return answer
 
 
 def broken_off(site: FolderGateway, root: Path, how: str, at_once: int) -> list[list[int]]:

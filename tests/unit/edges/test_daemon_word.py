@@ -82,6 +82,11 @@ def test_a_users_words_in_yaml_count_for_nothing() -> None:
         (b'{"pings":[{"pinged":"DOWN"},{"pinged":"UP"}]}', THERE),
         (b'{"pings":[{"pinged":"DOWN","responding":true}]}', THERE),
         (b'{"pings":[{"pinged":"DOWN","responding":false}]}', NOTHING),
+        (b'{"pings":[{"hostname":"a","pinged":"DOWN","latency":90}]}', NOTHING),
+        (
+            b'{"pings":[{"responding":false,"status":"Unable to contact slurm controller"}]}',
+            NOTHING,
+        ),
         (b'{"pings":[]}', NOTHING),
         (b"pings: [{pinged: UP}]", NOTHING),
         (b"[]", NOTHING),
